@@ -1,32 +1,35 @@
-"""The base class of the book's moving figures: alive in JupyterLab, and alive in the built page without a kernel.
+"""The base class of the book's moving figures: alive in JupyterLab, and alive in the built page without a
+kernel.
 
-A live widget needs a kernel; a static page has none. So each widget also emits a twin as `text/html`: its own
-JavaScript module, its state, and a small stand-in for the kernel's model. JupyterLab shows the live widget, the
-page shows the twin, and both run the same module.
+A live widget needs a kernel; a static page has none. So each widget also emits a twin as `text/html`: its
+own JavaScript module, its state, and a small stand-in for the kernel's model. JupyterLab shows the live
+widget, the page shows the twin, and both run the same module.
 
 The contract for a figure
 -------------------------
 - Subclass `BookWidget`; set `_esm` (a string, or a `pathlib.Path` to a `.js` file) and, if wanted, `_css`.
   The base style sheet (`base.css`) is put before it in both lives.
-- The module exports `default { render({ model, el }) }` and has no `import`: the twin runs from a blob address,
-  where a relative import cannot be resolved, and an absolute one would need the network.
-- State is traitlets with `.tag(sync=True)`. Arrays travel as a `traitlets.Bytes` trait, made with `pack(...)`;
-  JavaScript reads them as `const v = model.get("points"); new Float32Array(v.buffer, v.byteOffset, v.byteLength / 4)`
-  (`Uint8Array` for images). NaN or infinity in a plain trait fails the cell: JSON has neither.
-- Everything a reader must see is computed in the module, or read from a table in the state. A Python `observe`
-  callback never runs in the page.
+- The module exports `default { render({ model, el }) }` and has no `import`: the twin runs from a blob
+  address, where a relative import cannot be resolved, and an absolute one would need the network.
+- State is traitlets with `.tag(sync=True)`. Arrays travel as a `traitlets.Bytes` trait, made with
+  `pack(...)`; JavaScript reads them as `const v = model.get("points"); new Float32Array(v.buffer,
+  v.byteOffset, v.byteLength / 4)` (`Uint8Array` for images). NaN or infinity in a plain trait fails the
+  cell: JSON has neither.
+- Everything a reader must see is computed in the module, or read from a table in the state. A Python
+  `observe` callback never runs in the page.
 - `el` has the class `bw-root` in both lives. Colours: the variables `--bw-ink`, `--bw-muted`, `--bw-paper`,
   `--bw-panel`, `--bw-line`, `--bw-accent`, and `--bw-1` to `--bw-6` for series; they follow light and dark.
   Layout classes: `bw-panel`, `bw-controls` (labels around native inputs; `bw-check` on a check-box label),
   `bw-readout` (`<output>` text that says what the picture shows), `bw-note`.
-- Controls are native (`input`, `select`, `button`) inside or tied to a `<label>`, and nothing is wider than 340 px
-  allows: SVG with a viewBox, canvases with `max-width: 100%`.
-- `label` is one sentence that says what the figure shows; `preview()` is a still picture of it as inline SVG. The
-  preview is shown without JavaScript and in a notebook that is opened without a kernel.
-- Show the widget by itself, as the last expression of a cell or by `display(w)`. Inside a `VBox` the twin is lost.
+- Controls are native (`input`, `select`, `button`) inside or tied to a `<label>`, and nothing is wider than
+  340 px allows: SVG with a viewBox, canvases with `max-width: 100%`.
+- `label` is one sentence that says what the figure shows; `preview()` is a still picture of it as inline
+  SVG. The preview is shown without JavaScript and in a notebook that is opened without a kernel.
+- Show the widget by itself, as the last expression of a cell or by `display(w)`. Inside a `VBox` the twin
+  is lost.
 
-The twin carries `data-ready="1"` once it has been drawn (`"failed"` when its module threw an error), which is what
-the browser tests wait for: `.bw[data-ready='1']`.
+The twin carries `data-ready="1"` once it has been drawn (`"failed"` when its module threw an error), which
+is what the browser tests wait for: `.bw[data-ready='1']`.
 """
 
 import base64
@@ -62,7 +65,7 @@ def pack(array, dtype: str = "float32") -> bytes:
 
 
 class BookWidget(anywidget.AnyWidget):
-    """A figure that answers the reader's hand with a kernel and without. See the module's text for the contract."""
+    """A figure that answers the reader's hand, with a kernel or without. The module's text is the contract."""
 
     label: str = ""  # one sentence: what the figure shows
     _css = _BASE_CSS
@@ -84,7 +87,8 @@ class BookWidget(anywidget.AnyWidget):
 
     def preview(self) -> str:
         """A still picture as inline SVG or HTML. Override it; this one only names the figure."""
-        return f"<p>{html.escape(self.label or type(self).__name__)} (An interactive figure: it needs JavaScript.)</p>"
+        name = html.escape(self.label or type(self).__name__)
+        return f"<p>{name} (An interactive figure: it needs JavaScript.)</p>"
 
     def static_html(self) -> str:
         """The twin: one self-contained piece of HTML that draws this widget in its present state.
