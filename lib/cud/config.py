@@ -172,9 +172,7 @@ def toy() -> CUDConfig:
         optimiser=OptimiserConfig(steps=3000, batch_size=256, learning_rate=2e-3, warmup=100, cosine=True),
         data="ring",
         catch_up=CatchUpConfig(),
-        second_session=SecondSessionConfig(
-            pairs=20_000, steps=800, batch_size=256, learning_rate=1e-3, cosine=True
-        ),
+        second_session=SecondSessionConfig(pairs=20_000, steps=800, batch_size=256, learning_rate=1e-3, cosine=True),
     )
 
 
@@ -186,9 +184,7 @@ def scaled() -> CUDConfig:
         optimiser=OptimiserConfig(steps=1500, batch_size=64, learning_rate=2e-3, warmup=100, cosine=True),
         data="embedded",
         catch_up=CatchUpConfig(grid=4, step_size="fixed"),
-        second_session=SecondSessionConfig(
-            pairs=4_000, steps=300, batch_size=64, learning_rate=1e-3, cosine=True
-        ),
+        second_session=SecondSessionConfig(pairs=4_000, steps=300, batch_size=64, learning_rate=1e-3, cosine=True),
     )
 
 

@@ -34,9 +34,7 @@ def couple(
         return Coupled(optimal_pairing(x0, noise))
     if kind == "learned":
         if encoder is None:
-            raise UserError(
-                "the learned coupling needs an encoder: set coupling.encoder in the configuration."
-            )
+            raise UserError("the learned coupling needs an encoder: set coupling.encoder in the configuration.")
         return learned_pairing(encoder, x0, noise)
     raise UserError(f"coupling '{kind}' is not known: choose one of {', '.join(COUPLINGS)}.")
 

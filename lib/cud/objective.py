@@ -61,9 +61,7 @@ class Objective:
             loss = parts["flow"]
         else:
             w1, w2 = loss_weights(catch_up.weights, progress, catch_up.catch_up_weight, catch_up.flow_weight)
-            h = draw_step_sizes(
-                t, catch_up.step_size, catch_up.grid, randomness.steps, discrete=catch_up.discrete_time
-            )
+            h = draw_step_sizes(t, catch_up.step_size, catch_up.grid, randomness.steps, discrete=catch_up.discrete_time)
             teacher = self.model if self.teacher is None else self.teacher
             parts["catch_up"] = catch_up_loss(
                 predictions,

@@ -252,9 +252,7 @@ def adaptive(
 
     velocity = _start(model, head, labels)
     times = torch.tensor(uniform_times(steps), dtype=noise.dtype, device=noise.device)
-    points = odeint(
-        lambda t, x: velocity(x, t), noise, times, rtol=tolerance, atol=tolerance, method="dopri5"
-    )
+    points = odeint(lambda t, x: velocity(x, t), noise, times, rtol=tolerance, atol=tolerance, method="dopri5")
     nfe = velocity.calls
     velocities = torch.stack([velocity(x, t) for x, t in zip(points[:-1], times[:-1], strict=True)])
     return Trajectory(times.cpu(), points, velocities, nfe)

@@ -20,9 +20,7 @@ def straightness(points: Tensor, times: Tensor) -> float:
     return (velocities - (points[0] - points[-1])).square().mean().item()
 
 
-def path_straightness(
-    model: torch.nn.Module, noise: Tensor, *, head: int | None = None, steps: int = 64
-) -> float:
+def path_straightness(model: torch.nn.Module, noise: Tensor, *, head: int | None = None, steps: int = 64) -> float:
     """S of the Euler walk of ``steps`` intervals from ``noise`` (batch, ...)."""
     walk = trajectory(model, noise, steps, head=head)
     return straightness(walk.points, walk.times)

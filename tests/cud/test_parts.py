@@ -89,16 +89,12 @@ def test_lag_is_the_fixed_point_of_its_recursion(head, ratio, grid):
     lag1 = 0.0
     for _ in range(2000):
         lag1 = ratio * (lag1 + h) / (1 + ratio)
-    assert expected_lag("fixed", grid, head, ratio) == pytest.approx(
-        ratio * (lag1 + head * h) / (1 + ratio), rel=1e-6
-    )
+    assert expected_lag("fixed", grid, head, ratio) == pytest.approx(ratio * (lag1 + head * h) / (1 + ratio), rel=1e-6)
 
 
 def test_optimal_pairing_against_all_orders():
     x0, noise = torch.randn(6, 2, generator=chance()), torch.randn(6, 2, generator=chance(1))
-    best = min(
-        itertools.permutations(range(6)), key=lambda order: (x0 - noise[list(order)]).square().sum().item()
-    )
+    best = min(itertools.permutations(range(6)), key=lambda order: (x0 - noise[list(order)]).square().sum().item())
     assert torch.equal(optimal_pairing(x0, noise), noise[list(best)])
 
 
