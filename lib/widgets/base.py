@@ -65,7 +65,7 @@ def pack(array, dtype: str = "float32") -> bytes:
 
 
 class BookWidget(anywidget.AnyWidget):
-    """A figure that answers the reader's hand, with a kernel or without. The module's text is the contract."""
+    """A figure that answers the reader's hand with or without a kernel. The module's text is the contract."""
 
     label: str = ""  # one sentence: what the figure shows
     _css = _BASE_CSS
