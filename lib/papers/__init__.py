@@ -1,0 +1,63 @@
+"""The papers: their cards, and the record of what was measured.
+
+- `cards`: reads and checks `seeds/*.yml` (`load_card`, `load_cards`, `claim`);
+- `records`: what was measured for a claim, in a chapter's outputs (`record_claim`) and in `results/`;
+- `scoreboard`: both joined with the paper's own figures (`scoreboard_rows`, `scoreboard_html`).
+"""
+
+from lib.papers.cards import (
+    SEEDS,
+    Card,
+    Claim,
+    ClaimTest,
+    DataSet,
+    Margin,
+    PaperIdentifier,
+    claim,
+    load_card,
+    load_cards,
+)
+from lib.papers.records import (
+    CLAIM_MIME,
+    RESULTS,
+    ClaimRecord,
+    Measurement,
+    Value,
+    chapter_records,
+    load_results,
+    measurement,
+    number,
+    record_claim,
+    save_results,
+)
+from lib.papers.scoreboard import CHAPTERS, Line, Row, paper_figure, scoreboard_html, scoreboard_rows
+
+__all__ = [
+    "CHAPTERS",
+    "CLAIM_MIME",
+    "RESULTS",
+    "SEEDS",
+    "Card",
+    "Claim",
+    "ClaimRecord",
+    "ClaimTest",
+    "DataSet",
+    "Line",
+    "Margin",
+    "Measurement",
+    "PaperIdentifier",
+    "Row",
+    "Value",
+    "chapter_records",
+    "claim",
+    "load_card",
+    "load_cards",
+    "load_results",
+    "measurement",
+    "number",
+    "paper_figure",
+    "record_claim",
+    "save_results",
+    "scoreboard_html",
+    "scoreboard_rows",
+]
