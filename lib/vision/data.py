@@ -127,6 +127,14 @@ def load_images(data: str | Path, split: str = "train", size: int | None = None)
     )
 
 
+def held_out(labels: Tensor, split: str) -> Tensor:
+    """Indices of a split for data that come without one: in each class every fifth sample is for the test."""
+    chosen = torch.zeros(len(labels), dtype=torch.bool)
+    for label in labels.unique():
+        chosen[torch.nonzero(labels == label).flatten()[4::5]] = True
+    return torch.nonzero(chosen if split == "test" else ~chosen).flatten()
+
+
 @lru_cache(maxsize=2)
 def _digits(split: str) -> ImageSet:
     """1797 handwritten digits, 8x8, 16 grey levels: 1300 to train, 497 to test, each class in proportion."""

@@ -1,0 +1,83 @@
+"""Where the training runs: device, precision and number of devices by flags alone, and how many threads."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from lib.errors import UserError
+
+ACCELERATORS = ("auto", "cpu", "cuda", "gpu", "mps")
+STRATEGIES = ("auto", "ddp", "ddp_spawn", "ddp_notebook")
+PRECISIONS = ("32-true", "64-true", "bf16-mixed", "bf16-true")
+
+
+def make_fabric(
+    accelerator: str = "auto",
+    devices: int | str = 1,
+    num_nodes: int = 1,
+    strategy: str = "auto",
+    precision: str = "32-true",
+) -> Any:
+    """A launched Lightning Fabric. Raises UserError for an unknown name or hardware that is not there.
+
+    Half precision with loss scaling ("16-mixed") is left out: its scale would have to be saved to resume exactly, and
+    every device that has it has bf16 too. Sharded strategies are left out because a checkpoint holds whole weights.
+    """
+    _one_of("accelerator", accelerator, ACCELERATORS)
+    _one_of("strategy", strategy, STRATEGIES)
+    _one_of("precision", precision, PRECISIONS)
+    from lightning_fabric import Fabric  # here: the import takes a second that most commands do not need
+
+    try:
+        fabric = Fabric(
+            accelerator=accelerator,
+            devices=devices,
+            num_nodes=num_nodes,
+            strategy=strategy,
+            precision=precision,
+        )
+    except (RuntimeError, ValueError, TypeError) as fault:  # Fabric's own MisconfigurationException is one of these
+        reason = str(fault).strip().splitlines()[0].rstrip(".")
+        raise UserError(f"Cannot train on accelerator '{accelerator}' with {devices} device(s): {reason}.") from None
+    fabric.launch()
+    return fabric
+
+
+def set_threads(count: int) -> None:
+    """Let torch use `count` threads for one operation (1 or more)."""
+    if count < 1:
+        raise UserError(f"The number of threads must be 1 or more, not {count}.")
+    torch.set_num_threads(count)
+
+
+def fastest_threads(work: Callable[[], object], repeats: int = 5, gain: float = 1.1) -> int:
+    """Measure `work()` with one thread and with all cores; return the faster number (it is not set).
+
+    All cores must win by the factor `gain`: on small networks threads spend their time waiting for each
+    other, and the other cores are better left to a second process. The best of `repeats` counts, so that a busy
+    moment of the machine does not decide.
+    """
+    before = torch.get_num_threads()
+    counts = sorted({1, torch.multiprocessing.cpu_count()})
+    best = {}
+    try:
+        for count in counts:
+            torch.set_num_threads(count)
+            work()  # the first call pays for the threads' start
+            best[count] = min(_seconds(work) for _ in range(repeats))
+    finally:
+        torch.set_num_threads(before)
+    return counts[-1] if best[counts[-1]] * gain < best[1] else 1
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def _one_of(what: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise UserError(f"Unknown {what} '{value}': choose one of {', '.join(known)}.")
