@@ -127,11 +127,15 @@ class ClaimTest(Strict):
 
 
 class Claim(Strict):
-    """One claim: our sentence, the paper's figure with its place, and the test."""
+    """One claim: our sentence, the paper's figure with its place, and the test.
+
+    `decimals` is for a figure that the paper prints with closing zeros (2.80), which a YAML number loses.
+    """
 
     id: Identifier
     sentence: Sentence
     figure: Number | None
+    decimals: Annotated[int, Field(ge=0, le=6)] | None = None
     unit: Sentence | None
     place: Sentence | None
     evidence: Evidence

@@ -93,15 +93,14 @@ class ClaimRecord:
 
     def _repr_html_(self) -> str:
         found = self.measurement
-        rows = "".join(
-            f'<tr><th scope="row" style="text-align:left">{escape(one.label + _in_words(one.setting))}</th>'
-            f"<td>{one.seed}</td><td>{escape(number(one.value))}</td><td>{escape(one.unit)}</td></tr>"
-            for one in found.values
-        )
-        head = (
-            '<thead><tr><th scope="col" style="text-align:left">What was measured</th>'
-            '<th scope="col">Seed</th><th scope="col">Value</th><th scope="col">Unit</th></tr></thead>'
-        )
+        look = 'style="text-align:left;vertical-align:top;padding:0.1em 0.8em 0.1em 0"'
+        rows = ""
+        for one in found.values:
+            cells = (str(one.seed), number(one.value), one.unit)
+            rows += f'<tr><th scope="row" {look}>{escape(one.label + _in_words(one.setting))}</th>'
+            rows += "".join(f"<td {look}>{escape(cell)}</td>" for cell in cells) + "</tr>"
+        columns = ("What was measured", "Seed", "Value", "Unit")
+        head = "".join(f'<th scope="col" {look}>{name}</th>' for name in columns)
         # Colours are the page's own (currentColor), so light and dark need nothing from here.
         return (
             '<div class="claim-record" role="region" tabindex="0" '
@@ -111,7 +110,7 @@ class ClaimRecord:
             '<caption style="caption-side:top;text-align:left;color:inherit">'
             f"<strong>{VERDICT_WORDS[found.verdict]}.</strong> {escape(self.sentence)} "
             f"<em>{escape(found.summary)}</em></caption>"
-            f"{head}<tbody>{rows}</tbody></table></div>"
+            f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
         )
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:

@@ -185,11 +185,13 @@ def _counts(rows: Sequence[Row], systems: Sequence[tuple[int, str, str]]) -> str
 
 def _block(row: Row) -> str:
     claim, test = row.claim, row.claim.test
+    unknown = "not in the paper" if claim.evidence == "derived" else "place not known"
+    between = ", then " if test.direction == "falling" else " against "
     ident = f"claim-{escape(row.system)}-{escape(claim.id)}"
     facts = [
         ("The paper's figure", paper_figure(claim)),
-        ("Where it stands", f"{claim.place or 'place not known'}; evidence: {claim.evidence}"),
-        ("How it is tested", f"{test.metric}: {' against '.join(test.comparison)}; {test.data}"),
+        ("Where it stands", f"{claim.place or unknown}; evidence: {claim.evidence}"),
+        ("How it is tested", f"{test.metric}: {between.join(test.comparison)}; {test.data}"),
         ("It holds when", test.margin.words),
         ("In the chapter", VERDICT_WORDS[row.chapter_verdict]),
         ("Over seeds", VERDICT_WORDS[row.seeds_verdict]),
@@ -227,7 +229,8 @@ def _measured(row: Row) -> str:
 def paper_figure(claim: Claim) -> str:
     """The paper's figure with its unit, in the digits of the card, or words that say there is none."""
     if claim.figure is not None:
-        return f"{claim.figure:,} {claim.unit}"
+        form = "," if claim.decimals is None else f",.{claim.decimals}f"
+        return f"{claim.figure:{form}} {claim.unit}"
     return "none: the claim is derived here" if claim.evidence == "derived" else "none that could be read"
 
 

@@ -179,10 +179,11 @@ def test_folder_without_cards(tmp_path):
 
 
 def _paths(value, path=()):
-    """Every path to a field of a mapping inside the card, but not into `presets`, whose names are free."""
+    """Every path to a required field of the card, but not into `presets`, whose names are free."""
     if isinstance(value, dict):
         for key, inner in value.items():
-            yield (*path, key)
+            if key != "decimals":
+                yield (*path, key)
             if key != "presets":
                 yield from _paths(inner, (*path, key))
     elif isinstance(value, list):

@@ -159,6 +159,8 @@ def test_page_shows_figures_and_leaves_empty_what_nobody_measured(book):
 def test_paper_figures_keep_their_digits():
     card = load_card("cud")
     assert paper_figure(card.claim("cud-one-step")) == "3.37 FID"
+    assert paper_figure(card.claim("cud-15-nfe")) == "2.80 FID"
+    assert paper_figure(load_card("cenet").claim("parameters-gcn-40")) == "72.3 thousand parameters"
     assert paper_figure(load_card("thuee").claim("fusion-error-rate")) == "none that could be read"
 
 
