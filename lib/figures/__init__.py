@@ -12,12 +12,13 @@ from lib.figures.curves import plot_losses, plot_order, plot_quality
 from lib.figures.grids import image_grid, image_rows
 from lib.figures.palette import MARKS, Mark, marks
 from lib.figures.points import plot_clouds, plot_field, plot_paths
-from lib.figures.style import book_style, new_figure, png_bytes
+from lib.figures.style import StillFigure, book_style, new_figure, png_bytes
 from lib.figures.tables import markdown_table
 
 __all__ = [
     "MARKS",
     "Mark",
+    "StillFigure",
     "book_style",
     "image_grid",
     "image_rows",

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from lib.errors import UserError
 from lib.figures.palette import Mark, marks
@@ -17,6 +17,18 @@ _plain = FuncFormatter(lambda value, _: f"{value:g}")
 def _line_style(mark: Mark) -> dict:
     """Dash lengths of the palette are pixels; Matplotlib counts in line widths."""
     return {"color": mark.light, "linestyle": (0, tuple(d / 1.6 for d in mark.dash)) if mark.dash else "-"}
+
+
+def _log_height(axis: Axes) -> None:
+    axis.set_yscale("log")
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.yaxis.set_major_formatter(_plain)
+    axis.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _listed(names: Sequence[str]) -> str:
+    """a, b and c."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def _power_ticks(axis: Axes, values: Sequence[float]) -> None:
@@ -45,17 +57,16 @@ def plot_losses(
         log: logarithmic loss axis.
     """
     with book_style():
-        figure = new_figure(6.4, 3.0)
+        figure = new_figure(6.4, 3.0, f"The {ylabel} over the iterations of training, for {_listed(list(losses))}.")
         axis = figure.add_subplot()
         for name, mark in marks(list(losses)).items():
             values = np.asarray(losses[name], dtype=float)
             steps = np.arange(1, len(values) + 1)
-            axis.plot(steps, values, color=mark.light, alpha=0.18, linewidth=0.6)
+            thin = slice(None, None, max(1, len(values) // 250))  # more points only make the picture heavy
+            axis.plot(steps[thin], values[thin], color=mark.light, alpha=0.2, linewidth=0.6)
             axis.plot(steps, moving_average(values, window), label=name, **_line_style(mark))
         if log:
-            axis.set_yscale("log")
-            axis.yaxis.set_major_formatter(_plain)
-            axis.yaxis.set_minor_formatter(NullFormatter())
+            _log_height(axis)
         axis.set_xlabel("iteration")
         axis.set_ylabel(f"{ylabel} (mean of {window})")
         axis.legend()
@@ -89,7 +100,9 @@ def plot_quality(
     datasets = list(dict.fromkeys(r["dataset"] for r in records))
     look = marks(list(dict.fromkeys(r["method"] for r in records)), order)
     with book_style():
-        figure = new_figure(max(4.6, 3.4 * len(datasets)), 3.4)
+        alt = f"Quality against network calls on {_listed(datasets)}, for {_listed(list(look))}; lower is better."
+        width = max(4.6, 3.4 * len(datasets))
+        figure = new_figure(width, 3.5, alt)
         for number, dataset in enumerate(datasets):
             axis = figure.add_subplot(1, len(datasets), number + 1)
             here = [r for r in records if r["dataset"] == dataset]
@@ -103,17 +116,17 @@ def plot_quality(
                     )
             if floors and dataset in floors:
                 axis.axhline(floors[dataset], color="#23292f", linewidth=1, linestyle=(0, (1, 2)))
-                axis.annotate("data floor", (1, floors[dataset]), xycoords=("axes fraction", "data"), ha="right",
+                axis.annotate("data floor", (0.02, floors[dataset]), xycoords=("axes fraction", "data"), ha="left",
                               va="bottom", fontsize=7.5, color="#4a525b")  # fmt: skip
             _power_ticks(axis, [n for r in here for n in r["nfe"]])
-            axis.set_yscale("log")
-            axis.yaxis.set_major_formatter(_plain)
-            axis.yaxis.set_minor_formatter(NullFormatter())
+            _log_height(axis)
             axis.set_title(dataset)
             axis.set_xlabel("network function evaluations (NFE)")
             axis.set_ylabel((units or {}).get(dataset, "distance to the data"))
         handles = {h.get_label(): h for a in figure.axes for h in a.get_lines() if not h.get_label().startswith("_")}
-        figure.legend(handles=list(handles.values()), loc="outside lower center", ncols=min(4, len(handles)))
+        figure.legend(
+            handles=list(handles.values()), loc="outside lower center", ncols=min(int(width / 2.1), len(handles))
+        )
     return figure
 
 
@@ -122,7 +135,7 @@ def plot_order(x: Sequence[float], y: Sequence[float], names: Sequence[str], *, 
     if not len(x) == len(y) == len(names):
         raise UserError("x, y and names must have the same length.")
     with book_style():
-        figure = new_figure(5.2, 3.2)
+        figure = new_figure(5.2, 3.2, f"{ylabel} against {xlabel}, one point each for {_listed(list(names))}.")
         axis = figure.add_subplot()
         for (name, mark), horizontal, vertical in zip(marks(list(names)).items(), x, y, strict=True):
             axis.plot([horizontal], [vertical], marker=mark.marker, color=mark.light, markersize=8, linestyle="")

@@ -42,7 +42,8 @@ def image_grid(images, *, columns: int = 10, title: str = "") -> Figure:
     picture = sheet(images, columns)
     with book_style():
         width = 5.5
-        figure = new_figure(width, width * picture.shape[0] / picture.shape[1] + (0.3 if title else 0.05))
+        alt = f"A grid of {len(images)} images{f': {title}' if title else ''}."
+        figure = new_figure(width, width * picture.shape[0] / picture.shape[1] + (0.35 if title else 0.12), alt)
         axis = figure.add_subplot()
         axis.imshow(picture.squeeze(), vmin=0, vmax=1, interpolation="nearest")
         axis.set_axis_off()
@@ -63,8 +64,11 @@ def image_rows(rows: Mapping[str, object], *, columns: int = 12, captions: Seque
     with book_style():
         first = _pixels(next(iter(rows.values())), next(iter(rows)))
         shown = min(columns, len(first))
-        cell = 5.2 / shown
-        figure = new_figure(6.6, (cell + 0.04) * len(rows) + (0.25 if captions else 0.05))
+        margin = 0.2 + 0.075 * max(len(label) for label in rows)  # inches for the labels
+        cell = min(0.8, (6.6 - margin) / shown)
+        alt = f"Rows of {shown} images, one row each for {'; '.join(rows)}."
+        figure = new_figure(margin + cell * shown, (cell + 0.1) * len(rows) + (0.3 if captions else 0.12), alt)
+        figure.get_layout_engine().set(h_pad=0.02)
         for number, (label, images) in enumerate(rows.items()):
             axis = figure.add_subplot(len(rows), 1, number + 1)
             picture = sheet(images[:columns], columns)

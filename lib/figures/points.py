@@ -38,11 +38,11 @@ def _limit(*clouds: np.ndarray) -> float:
     return 1.1 * max(float(np.quantile(np.abs(c), 0.999)) for c in clouds)
 
 
-def _panels(count: int, columns: int, size: float) -> tuple[Figure, list[Axes]]:
-    columns = min(columns, count)
-    rows = -(-count // columns)
-    figure = new_figure(size * columns, (size + 0.25) * rows)
-    return figure, [figure.add_subplot(rows, columns, i + 1) for i in range(count)]
+def _panels(titles: list[str], columns: int, size: float, what: str) -> tuple[Figure, list[Axes]]:
+    columns = min(columns, len(titles))
+    rows = -(-len(titles) // columns)
+    figure = new_figure(size * columns, (size + 0.25) * rows, f"{what}, one panel each: {'; '.join(titles)}.")
+    return figure, [figure.add_subplot(rows, columns, i + 1) for i in range(len(titles))]
 
 
 def plot_clouds(clouds: Mapping[str, object], *, data=None, columns: int = 5) -> Figure:
@@ -57,7 +57,7 @@ def plot_clouds(clouds: Mapping[str, object], *, data=None, columns: int = 5) ->
     behind = _array(data, "data") if data is not None else None
     limit = _limit(*arrays.values(), *([behind] if behind is not None else []))
     with book_style():
-        figure, axes = _panels(len(arrays), columns, 2.1)
+        figure, axes = _panels(list(arrays), columns, 2.1, "Clouds of points in the plane")
         for axis, (name, points) in zip(axes, arrays.items(), strict=True):
             if behind is not None:
                 axis.scatter(*behind.T, s=2, color=_DATA, linewidths=0, rasterized=True)
@@ -82,7 +82,7 @@ def plot_paths(paths: Mapping[str, object], *, data=None, show: int = 60, column
     behind = _array(data, "data") if data is not None else None
     limit = _limit(*(p[:, :show] for p in arrays.values()), *([behind] if behind is not None else []))
     with book_style():
-        figure, axes = _panels(len(arrays), columns, 2.6)
+        figure, axes = _panels(list(arrays), columns, 2.6, "Paths of particles from noise to data")
         for axis, (name, points) in zip(axes, arrays.items(), strict=True):
             if behind is not None:
                 axis.scatter(*behind.T, s=2, color=_DATA, linewidths=0, rasterized=True)
@@ -108,7 +108,7 @@ def plot_field(fields: Mapping[str, tuple[object, object]], *, data=None, column
     behind = _array(data, "data") if data is not None else None
     limit = max(_limit(p) for p, _ in arrays.values())
     with book_style():
-        figure, axes = _panels(len(arrays), columns, 2.3)
+        figure, axes = _panels(list(arrays), columns, 2.3, "Velocity fields in the plane")
         for axis, (name, (positions, velocities)) in zip(axes, arrays.items(), strict=True):
             if behind is not None:
                 axis.scatter(*behind.T, s=2, color=_DATA, linewidths=0, rasterized=True)
