@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from lib.cud.networks.blocks import NEARLY_ZERO, xavier
+from lib.cud.networks.blocks import NEARLY_ZERO, SelfAttention, xavier
 from lib.cud.networks.config import MLPConfig, NetworkConfig, UNetConfig
 from lib.cud.networks.mlp import MLPTrunk, mlp_head
 from lib.cud.networks.unet import UNetHead, UNetTrunk
@@ -66,8 +66,12 @@ class VelocityModel(nn.Module):
         if (labels is None) != (classes == 0):
             wanted = f"needs labels from 0 to {classes - 1}" if classes else "takes no labels"
             raise UserError(f"This model {wanted}.")
-        if labels is not None and tuple(labels.shape) != (len(x),):
-            raise UserError(f"The labels have shape {tuple(labels.shape)}; give shape ({len(x)},).")
+        if labels is not None:
+            if tuple(labels.shape) != (len(x),):
+                raise UserError(f"The labels have shape {tuple(labels.shape)}; give shape ({len(x)},).")
+            # On an accelerator the look would cost a wait; there the embedding itself stops the run.
+            if labels.device.type == "cpu" and len(x) and not 0 <= labels.min() <= labels.max() < classes:
+                raise UserError(f"Labels run from 0 to {classes - 1}; got {labels.min()} to {labels.max()}.")
         return self.trunk(x, t, labels)
 
 
@@ -116,6 +120,8 @@ def _require_shape(x: Tensor, config: NetworkConfig) -> None:
             f"The network takes a batch of shape (batch, {', '.join(map(str, expected))}), "
             f"but was given {tuple(x.shape)}."
         )
+    if not x.is_floating_point():
+        raise UserError(f"The network takes floating-point numbers, but was given {x.dtype}; scale images to -1 ... 1.")
 
 
 def build_encoder(network_config: NetworkConfig, seed: int = 0) -> CouplingEncoder:
@@ -136,3 +142,51 @@ def build_model(network_config: NetworkConfig, heads: int = 1, seed: int = 0) ->
 def count_parameters(module: nn.Module) -> int:
     """Number of trainable numbers."""
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+
+
+def count_multiplies(model: nn.Module, x_shape: tuple[int, ...]) -> int:
+    """Multiplications of one forward pass on a batch of shape x_shape, with head 1 and a time for each point.
+
+    Counted: the products in linear layers, convolutions and attention (queries with keys, weights with
+    values), padding included, as is usual. Not counted: normalisation, activation functions, additions.
+    model: a VelocityModel or a CouplingEncoder, on any device; on "meta" nothing is computed.
+    """
+    total = 0
+
+    def add_linear(layer: nn.Linear, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal total
+        total += output.numel() * layer.in_features
+
+    def add_convolution(layer: nn.Conv2d | nn.ConvTranspose2d, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal total
+        # Each position of the output (of the input, if transposed) meets the whole kernel once.
+        meets = inputs[0] if isinstance(layer, nn.ConvTranspose2d) else output
+        total += meets.shape[0] * meets.shape[2] * meets.shape[3] * layer.weight.numel()
+
+    def add_attention(layer: SelfAttention, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal total
+        batch, channels, height, width = output.shape
+        total += 2 * batch * channels * (height * width) ** 2
+
+    hooks = []
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            hooks.append(module.register_forward_hook(add_linear))
+        elif isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            hooks.append(module.register_forward_hook(add_convolution))
+        elif isinstance(module, SelfAttention):
+            hooks.append(module.register_forward_hook(add_attention))
+    device = next(model.parameters()).device
+    try:
+        with torch.no_grad():
+            x = torch.zeros(x_shape, device=device)
+            if isinstance(model, VelocityModel):
+                classes = getattr(model.config, "classes", 0)
+                labels = torch.zeros(len(x), dtype=torch.long, device=device) if classes else None
+                model(x, torch.zeros(len(x), device=device), labels)
+            else:
+                model(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return total

@@ -9,7 +9,7 @@ embedding.py  time and label
 shakedrop.py  Prior ShakeDrop, the time-dependent weighting of skip connections
 """
 
-from lib.cud.networks.config import MLPConfig, NetworkConfig, UNetConfig, network_config_from_dict
+from lib.cud.networks.config import MLPConfig, NetworkConfig, UNetConfig, network_config_from_dict, with_shakedrop
 from lib.cud.networks.shakedrop import prior_shakedrop
 
-__all__ = ["MLPConfig", "NetworkConfig", "UNetConfig", "network_config_from_dict", "prior_shakedrop"]
+__all__ = ["MLPConfig", "NetworkConfig", "UNetConfig", "network_config_from_dict", "prior_shakedrop", "with_shakedrop"]

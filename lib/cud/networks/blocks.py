@@ -18,7 +18,7 @@ def group_norm(channels: int, epsilon: float) -> nn.GroupNorm:
     return nn.GroupNorm(groups, channels, eps=epsilon)
 
 
-def xavier(layer: nn.Conv2d | nn.Linear, gain: float = 1.0) -> None:
+def xavier(layer: nn.Conv2d | nn.ConvTranspose2d | nn.Linear, gain: float = 1.0) -> None:
     """Xavier-uniform weight times `gain`, zero bias."""
     nn.init.xavier_uniform_(layer.weight, gain=gain)
     nn.init.zeros_(layer.bias)
@@ -30,9 +30,7 @@ class SelfAttention(nn.Module):
     channels; head_channels: of one head (None = one head of all channels); residual_scale on the sum.
     """
 
-    def __init__(
-        self, channels: int, head_channels: int | None, residual_scale: float, epsilon: float
-    ) -> None:
+    def __init__(self, channels: int, head_channels: int | None, residual_scale: float, epsilon: float) -> None:
         super().__init__()
         self.heads = 1 if head_channels is None else channels // head_channels
         self.residual_scale = residual_scale

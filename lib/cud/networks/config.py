@@ -1,6 +1,6 @@
 """What a network looks like, as frozen dataclasses that go to JSON and back."""
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from lib.errors import UserError
@@ -78,8 +78,8 @@ class UNetConfig:
         before it (DDPM++).
     residual_scale: factor on the sum of a residual block; 1/sqrt(2) keeps the variance (DDPM++).
     project_resampled: a 1x1 convolution on the shortcut of blocks that change the resolution (DDPM++).
-    resample_in_blocks: change the resolution inside a residual block; if False, by a bare strided
-        convolution down, and nearest-neighbour repetition up (the small network, for speed).
+    resample_in_blocks: change the resolution inside a residual block; if False, by a bare strided 3x3
+        convolution down and a transposed 2x2 one up (the small network, for speed).
     skip_resampled: the first convolution and the down-sampled maps are skip connections too.
     classes: number of labels, 0 for none.
     phi: constant of Prior ShakeDrop, None for off. norm_epsilon: of GroupNorm inside the blocks.
@@ -148,9 +148,7 @@ class UNetConfig:
             _require(isinstance(value, bool), f"U-Net setting {name} is {value!r}; give true or false.")
         head = self.attention_head_channels
         for level, multiplier in zip(levels, self.multipliers, strict=True):
-            attends = level in self.attention_resolutions or (
-                level == levels[-1] and self.bottleneck_attention
-            )
+            attends = level in self.attention_resolutions or (level == levels[-1] and self.bottleneck_attention)
             width = self.channels * multiplier
             _require(
                 head is None or not attends or width % head == 0,
@@ -196,14 +194,21 @@ def network_config_from_dict(values: dict[str, Any]) -> NetworkConfig:
     return KINDS[kind].from_dict(values)
 
 
+def with_shakedrop(config: NetworkConfig, phi: float | None) -> NetworkConfig:
+    """The same network with Prior ShakeDrop's phi (None for off). Only a U-Net has skip connections to weigh."""
+    if isinstance(config, UNetConfig):
+        return replace(config, phi=phi)
+    if phi is None:
+        return config
+    raise UserError(f"Prior ShakeDrop (phi = {phi}) needs a U-Net: an MLP has no skip connections. Leave phi empty.")
+
+
 def _kind(config_class: type) -> str:
     return next(kind for kind, known in KINDS.items() if known is config_class)
 
 
 def _to_dict(config: NetworkConfig) -> dict[str, Any]:
-    values = {
-        key: list(value) if isinstance(value, tuple) else value for key, value in asdict(config).items()
-    }
+    values = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(config).items()}
     return {"kind": _kind(type(config)), **values}
 
 

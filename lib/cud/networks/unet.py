@@ -2,19 +2,11 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from lib.cud.networks.blocks import NEARLY_ZERO, ResidualBlock, SelfAttention, group_norm, xavier
 from lib.cud.networks.config import UNetConfig
 from lib.cud.networks.embedding import TimeEmbedding
 from lib.cud.networks.shakedrop import prior_shakedrop
-
-
-class Upsample(nn.Module):
-    """Repeat each pixel 2x2: the bare way up, without a residual block."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.interpolate(x, scale_factor=2, mode="nearest")
 
 
 class UNetTrunk(nn.Module):
@@ -57,8 +49,9 @@ class UNetTrunk(nn.Module):
         for level, multiplier in reversed(list(enumerate(config.multipliers))):
             side = config.resolution >> level
             if level < len(config.multipliers) - 1:
-                self.decoder.append(self._up(width))
+                self.decoder.append(self._up(width, config.channels * multiplier))
                 self.joins.append(False)
+                width = self.decoder[-1].out_channels
             for index in range(count):
                 attends = config.attention_in_all_decoder_blocks or index == count - 1
                 out = config.channels * multiplier
@@ -97,14 +90,14 @@ class UNetTrunk(nn.Module):
             return self._block(width, width, attends=False, resample="down")
         return nn.Conv2d(width, width, 3, stride=2, padding=1)
 
-    def _up(self, width: int) -> nn.Module:
+    def _up(self, width: int, next_width: int) -> nn.Module:
         if self.config.resample_in_blocks:
             return self._block(width, width, attends=False, resample="up")
-        return Upsample()
+        return nn.ConvTranspose2d(width, next_width, 2, stride=2)  # narrow first: the wide convolutions cost
 
     def reset_parameters(self) -> None:
-        for module in self.encoder:
-            if isinstance(module, nn.Conv2d):
+        for module in [*self.encoder, *self.decoder]:
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
                 xavier(module)
         for module in self.modules():
             if isinstance(module, ResidualBlock | SelfAttention | TimeEmbedding):
@@ -136,7 +129,5 @@ class UNetHead(nn.Sequential):
     """
 
     def __init__(self, config: UNetConfig, width: int) -> None:
-        super().__init__(
-            group_norm(width, 1e-6), nn.SiLU(), nn.Conv2d(width, config.output_size, 3, padding=1)
-        )
+        super().__init__(group_norm(width, 1e-6), nn.SiLU(), nn.Conv2d(width, config.output_size, 3, padding=1))
         xavier(self[2], gain=NEARLY_ZERO)
