@@ -10,7 +10,7 @@ HOST = "127.0.0.1"
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format, *args):  # noqa: A002 -- the base class names it so
+    def log_message(self, format, *args):
         pass
 
     def end_headers(self):
