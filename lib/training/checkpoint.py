@@ -6,6 +6,7 @@ checkpoint can be read: before the first rename the old pair, after it the new t
 still lie beside. Other files of the folder are never touched.
 """
 
+import contextlib
 import json
 import os
 import uuid
@@ -57,9 +58,11 @@ def save_checkpoint(folder: Path | str, tensors: dict[str, Tensor], config: dict
         os.replace(new_tensors, folder / TENSORS_FILE)
         os.replace(new_config, folder / CONFIG_FILE)
     except (OSError, SafetensorError) as fault:
-        new_tensors.unlink(missing_ok=True)
-        if created and folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
+        # What went wrong with the save is what the reader must hear of, not a fault of the tidying up.
+        # After the first rename the waiting settings belong to the new tensors: they must stay.
+        with contextlib.suppress(OSError):
+            if new_tensors.exists() or not has_checkpoint(folder):
+                _remove_unfinished(folder, [new_tensors, new_config], created)
         raise UserError(f"Cannot write a checkpoint to {folder}: {_reason(fault)}.") from None
 
 
@@ -94,7 +97,7 @@ def check_tensors(found: dict[str, Tensor], wanted: dict[str, Tensor], prefix: s
     """Raise UserError unless `found` has the names and shapes of `wanted`."""
     for name, value in wanted.items():
         if name not in found:
-            raise UserError(f"The checkpoint in {folder} lacks the tensor '{prefix}{name}': it is another network.")
+            raise UserError(f"The checkpoint in {folder} lacks '{prefix}{name}': it is another network.")
         if found[name].shape != value.shape:
             raise UserError(
                 f"The tensor '{prefix}{name}' in {folder} has shape {tuple(found[name].shape)}, the network wants "
@@ -103,6 +106,13 @@ def check_tensors(found: dict[str, Tensor], wanted: dict[str, Tensor], prefix: s
     extra = sorted(found.keys() - wanted.keys())
     if extra:
         raise UserError(f"The checkpoint in {folder} has '{prefix}{extra[0]}', which this network does not know.")
+
+
+def _remove_unfinished(folder: Path, paths: list[Path], created: bool) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
+    if created:
+        folder.rmdir()
 
 
 def _own_copy(value: Tensor) -> Tensor:
@@ -132,7 +142,7 @@ def _read_config(folder: Path, kind: str, mark: str | None) -> dict:
     if record is None:
         raise UserError(f"{path} {fault}: restore it, or train again.")
     if record.get("mark") != mark or record.get("kind") != kind or not isinstance(record.get("config"), dict):
-        raise UserError(f"{path} does not belong to {TENSORS_FILE} beside it: the two files are of different runs.")
+        raise UserError(f"{path} does not belong to {TENSORS_FILE} beside it: they are of two runs.")
     return record["config"]
 
 

@@ -1,0 +1,64 @@
+"""Device flags: the right object, or one clear sentence."""
+
+import time
+
+import pytest
+import torch
+
+from lib.errors import UserError
+from lib.training import devices
+from lib.training.devices import fastest_threads, make_fabric, set_threads
+
+
+def test_a_fabric_for_one_processor():
+    fabric = make_fabric("cpu", precision="bf16-mixed")
+    assert (fabric.world_size, fabric.global_rank, fabric.device.type) == (1, 0, "cpu")
+    network = fabric.setup(torch.nn.Linear(2, 2))
+    assert network(torch.zeros(1, 2)).dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"accelerator": "tpuu"}, "Unknown accelerator 'tpuu': choose one of auto, cpu"),
+        ({"strategy": "fsdp"}, "Unknown strategy 'fsdp'"),
+        ({"precision": "16-mixed"}, "Unknown precision '16-mixed'"),
+        ({"accelerator": "cpu", "devices": 0}, "Cannot train on accelerator 'cpu' with 0"),
+        ({"accelerator": "cpu", "devices": "many"}, "Cannot train on accelerator 'cpu' with many"),
+    ],
+)
+def test_impossible_flags_are_one_sentence(flags, message):
+    with pytest.raises(UserError, match=message):
+        make_fabric(**flags)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has the GPU that must be missing")
+def test_a_missing_gpu_is_one_sentence():
+    with pytest.raises(UserError, match="Cannot train on accelerator 'cuda'"):
+        make_fabric("cuda")
+
+
+@pytest.mark.parametrize(("seconds", "fastest"), [({1: 0.001, 4: 0.01}, 1), ({1: 0.01, 4: 0.001}, 4)])
+def test_the_faster_number_of_threads_wins_and_the_setting_stays(monkeypatch, seconds, fastest):
+    """The work sleeps as long as the table says for the number of threads that is set."""
+    before = torch.get_num_threads()
+    now = {"threads": before}
+    monkeypatch.setattr(devices.torch.multiprocessing, "cpu_count", lambda: 4)
+    monkeypatch.setattr(devices.torch, "set_num_threads", lambda count: now.update(threads=count))
+    assert fastest_threads(lambda: time.sleep(seconds[now["threads"]]), repeats=3) == fastest
+    assert now["threads"] == before
+
+
+def test_equal_times_go_to_one_thread(monkeypatch):
+    monkeypatch.setattr(devices.torch.multiprocessing, "cpu_count", lambda: 2)
+    monkeypatch.setattr(devices, "_seconds", lambda work: 1.0)
+    assert fastest_threads(lambda: None) == 1
+
+
+def test_threads_can_be_set():
+    before = torch.get_num_threads()
+    set_threads(1)
+    assert torch.get_num_threads() == 1
+    set_threads(before)
+    with pytest.raises(UserError, match="1 or more"):
+        set_threads(0)
