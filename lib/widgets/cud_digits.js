@@ -46,10 +46,10 @@ function render({ model, el, signal }) {
 
   // -- controls
   const names = methods.map((name, i) => [String(i), name]);
-  const methodBox = selectBox("Method", names, "0", (v) => { chosen.method = Number(v); settle(); });
-  const otherBox = selectBox("Beside it", [["-1", "nothing"], ...names], String(chosen.other), (v) => { chosen.other = Number(v); settle(); });
+  const methodBox = selectBox("Method", names, "0", (v) => change(() => { chosen.method = Number(v); }));
+  const otherBox = selectBox("Beside it", [["-1", "nothing"], ...names], String(chosen.other), (v) => change(() => { chosen.other = Number(v); }));
   const budget = sliderBox("Network calls (NFE)", { min: 0, max: budgets.length - 1, value: chosen.budget, say: (i) => String(budgets[i]) },
-    (i) => { player.halt(); const share = chosen.step / blockOf(chosen.method).steps; chosen.budget = i; settle(share); });
+    (i) => change(() => { player.halt(); chosen.budget = i; }));
   const step = sliderBox("Step", { min: 0, max: chosen.step, value: chosen.step, say: (n) => `${n} of ${blockOf(chosen.method).steps}`, ends: ["t = 1, noise", "t = 0, sample"] },
     (n) => { player.halt(); chosen.step = n; paint(); });
   const guess = checkBox("Clean estimate x − t·v", false, (on) => { chosen.guess = on; paint(); });
@@ -75,8 +75,10 @@ function render({ model, el, signal }) {
     spoken.element,
     make("p", { class: "ptr-note" }, "The same column starts from the same noise. Dashed frame: where one straight step from here would end."))));
 
-  // After another method or budget: as far along as before.
-  function settle(share = 1) {
+  // Another method or budget, and then as far along the walk as before.
+  function change(alter) {
+    const share = chosen.step / blockOf(chosen.method).steps;
+    alter();
     const last = blockOf(chosen.method).steps;
     chosen.step = Math.round(share * last);
     step.box.max = last;
@@ -110,7 +112,7 @@ function render({ model, el, signal }) {
     spoken.say(`${plural(budgets[chosen.budget], "network call")}, step ${chosen.step} of ${last}, t = ${shown[0].t.toFixed(2)}. ` +
       (chosen.step === last
         ? `These are the samples of ${shown.map((s) => s.name).join(", and below them of ")}.`
-        : `The clean estimate still differs from the sample it will become by, in per cent of the pixel range: ${gaps}.`));
+        : `Distance of the clean estimate from the final sample, in per cent of the pixel range: ${gaps}.`));
   }
 
   paint();

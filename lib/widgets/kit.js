@@ -26,7 +26,7 @@ const freshId = (stem) => `ptr-${stem}-${++kitCounter}-${Math.random().toString(
 // ---- native controls with labels --------------------------------------------------------------------------------
 
 function selectBox(label, options, value, onchange) {
-  const box = make("select", { onchange: () => onchange(box.value) },
+  const box = make("select", { "aria-label": label, onchange: () => onchange(box.value) },
     ...options.map(([key, text]) => make("option", { value: key, selected: key === value }, text)));
   return { element: make("label", { class: "ptr-field ptr-pick" }, make("span", {}, label), box), box };
 }
