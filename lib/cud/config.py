@@ -238,7 +238,7 @@ def imagenet64() -> CUDConfig:
         catch_up=CatchUpConfig(),
         wavelet_weight=1.0,
         horizontal_flip=True,
-        precision="16-mixed",
+        precision="bf16-mixed",  # the author used fp16; bf16 needs no loss scale to save and resume
     )
 
 

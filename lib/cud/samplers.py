@@ -209,10 +209,9 @@ def sample(
         walk = adaptive(model, noise, head=head, labels=labels)
         return SampleResult(walk.points[-1], walk.nfe)
     times, rule, velocity = uniform_times(steps), solver_named(solver).rule, _start(model, head, labels)
-    x = noise
-    for x, _ in rule(velocity, noise, times):
-        pass
-    return SampleResult(x, velocity.calls)
+    for state, _ in rule(velocity, noise, times):
+        samples = state
+    return SampleResult(samples, velocity.calls)
 
 
 @torch.no_grad()
@@ -244,8 +243,9 @@ def adaptive(
     head: int | None = None,
     labels: Tensor | None = None,
 ) -> Trajectory:
-    """The reference: Dormand-Prince 5(4) of torchdiffeq, at relative and absolute ``tolerance``, read out at N + 1 times.
+    """The reference: Dormand-Prince 5(4) of torchdiffeq, read out at N + 1 times.
 
+    ``tolerance`` is both the relative and the absolute one; 1e-3 is the official code's.
     The velocities are asked for after the walk, for the read-out only; those calls are not part of the NFE.
     """
     from torchdiffeq import odeint

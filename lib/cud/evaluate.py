@@ -1,0 +1,137 @@
+"""How good the samples are: against the data, at a given number of network calls."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lib.cud.catchup import scheme_named
+from lib.cud.config import CUDConfig
+from lib.cud.straightness import path_straightness
+from lib.cud.train import Data, TrainedFlow
+from lib.errors import UserError
+from lib.training.seeding import derive_seed
+from lib.vision.classifier import FeatureClassifier, train_classifier
+from lib.vision.data import ImageSet
+from lib.vision.frechet import FeatureStatistics, frechet_distance
+from lib.vision.wasserstein import sliced_wasserstein
+
+LARGEST_REFERENCE = 10_000
+
+
+@dataclass(frozen=True)
+class PointJudge:
+    """Sliced Wasserstein-2 distance to fresh points of the same distribution (in the units of the plane).
+
+    Attributes:
+        points: the reference, (n, 2).
+        floor: what another fresh draw of the data scores: no sampler can be told from the data below it.
+    """
+
+    points: Tensor
+    floor: float
+    metric: str = "sliced Wasserstein distance"
+    short: str = "SW₂"
+
+    def __call__(self, samples: Tensor) -> float:
+        """The distance of samples (n, 2); lower is better."""
+        return sliced_wasserstein(samples, self.points)
+
+
+@dataclass(frozen=True)
+class ImageJudge:
+    """Fréchet distance to the training images, in the features of a small classifier trained on them.
+
+    The reference is the training set, as for the customary FID of CIFAR-10.
+
+    Attributes:
+        floor: what the held-out test images score. Fewer images score worse, so that a good sampler with many samples
+            may fall below it.
+    """
+
+    classifier: FeatureClassifier
+    reference: FeatureStatistics
+    floor: float
+    metric: str = "Fréchet distance"
+    short: str = "FD"
+
+    def __call__(self, samples: Tensor) -> float:
+        """The distance of images (n, c, h, w) in [-1, 1] (values outside are cut off); lower is better."""
+        return frechet_distance(self.classifier.features(samples.clamp(-1, 1)), self.reference)
+
+
+Judge = PointJudge | ImageJudge
+
+
+def make_judge(train: Data, test: Data, *, seed: int = 0, classifier_steps: int = 600) -> Judge:
+    """The judge that fits the data: points or images.
+
+    Args:
+        classifier_steps: how long the classifier learns whose features are compared.
+    """
+    if isinstance(train, Tensor):
+        half = len(test) // 2
+        return PointJudge(test[:half], sliced_wasserstein(test[half:], test[:half]))
+    if not isinstance(train, ImageSet) or len(train.class_names) < 2:
+        raise UserError("the Fréchet distance needs labelled images of two classes or more, to train its classifier.")
+    images = train.tensor(LARGEST_REFERENCE)
+    classifier = train_classifier(images, train.labels[: len(images)], seed, classifier_steps)
+    reference = FeatureStatistics.of(classifier.features(images))
+    floor = frechet_distance(classifier.features(test.tensor(LARGEST_REFERENCE)), reference)
+    return ImageJudge(classifier, reference, floor)
+
+
+def quality(
+    flow: TrainedFlow,
+    judge: Judge,
+    nfe: Iterable[int],
+    *,
+    samples: int = 5000,
+    seed: int = 0,
+    solver: str = "euler",
+    head: int | None = None,
+) -> dict[int, float]:
+    """The judge's distance at each number of network calls. The same noise for all: {nfe: distance}."""
+    return {
+        n: judge(flow.sample(samples, n, solver=solver, seed=derive_seed(seed, "judged"), head=head).samples)
+        for n in nfe
+    }
+
+
+def flow_straightness(flow: TrainedFlow, *, samples: int = 1000, seed: int = 0, head: int | None = None) -> float:
+    """S of 64 Euler steps; 0 for straight paths. See ``lib.cud.straightness``."""
+    noise = flow.noise(samples, derive_seed(seed, "straightness"))
+    return path_straightness(flow.model, noise, head=head)
+
+
+def class_shares(judge: ImageJudge, samples: Tensor) -> Tensor:
+    """Share of the samples that the classifier gives to each class: (classes,), sums to 1."""
+    labels = judge.classifier.probabilities(samples.clamp(-1, 1)).argmax(dim=1)
+    return torch.bincount(labels, minlength=judge.classifier.config.classes) / len(samples)
+
+
+def confidence(judge: ImageJudge, samples: Tensor) -> float:
+    """Mean probability of the likeliest class. High for blurred means too: never read it without the distance."""
+    return judge.classifier.probabilities(samples.clamp(-1, 1)).max(dim=1).values.mean().item()
+
+
+def passes_per_step(config: CUDConfig) -> float:
+    """Network work of a training step, in forward passes (a backward pass counts 2).
+
+    3 for flow matching; a catch-up scheme adds its slopes and targets, less the first slope where the student's own
+    output serves for it (dossier section 6).
+    """
+    catch_up = config.catch_up
+    if catch_up is None:
+        return 3.0
+    scheme = scheme_named(catch_up.scheme)
+    slopes = len(scheme.weights)
+    calls = slopes + scheme.heads + (scheme.heads - 1) * (slopes - 1) * catch_up.chained
+    reused = catch_up.teacher == "online" and not config.network_has_dropout
+    return 3.0 + calls - reused
+
+
+def equal_compute_steps(reference: CUDConfig, other: CUDConfig, steps: int) -> int:
+    """How many steps of ``other`` cost as much network work as ``steps`` of ``reference``."""
+    return round(steps * passes_per_step(reference) / passes_per_step(other))

@@ -1,0 +1,119 @@
+"""The second session: a trained flow becomes a generator that needs one step.
+
+The trained flow walks from many noises; its clean estimates on the way are the targets, the blurrier ones first.
+Source: official code, ``train_distill_update.py``; dossier section 2.11. One departure: the official script forgets
+Prior ShakeDrop, which the checkpoint was trained with. Here the network keeps it.
+"""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from lib.cud.config import OptimiserConfig, SecondSessionConfig
+from lib.cud.fit import Run, fit
+from lib.cud.samplers import trajectory
+from lib.cud.train import TrainedFlow
+from lib.errors import UserError
+from lib.training.seeding import derive_seed
+from lib.vision.batches import Batches
+
+
+def distillation_targets(flow: TrainedFlow, noise: Tensor, session: SecondSessionConfig, batch: int = 1000) -> Tensor:
+    """x̂_m = x - t v(x, t) at the chosen evaluations of the flow's Euler walk.
+
+    Args:
+        noise: z, (n, ...).
+
+    Returns:
+        (n, stages, ...): for each noise, the clean estimates m of ``session.stages``; m = 0 is the one at t = 1.
+    """
+    device = next(flow.model.parameters()).device
+    estimates = [
+        trajectory(flow.model, piece.to(device), session.teacher_steps).clean_estimates[list(session.stages)].cpu()
+        for piece in noise.split(batch)
+    ]
+    return torch.cat(estimates, dim=1).transpose(0, 1).contiguous()
+
+
+def one_step_loss(
+    student: nn.Module, average: nn.Module, noise: Tensor, target: Tensor, *, head: int, anchor: float
+) -> dict[str, Tensor]:
+    """MSE(z - v(z, 1), x̂_m) + 0.1 MSE(v(z, 1), sg[v_EMA(z, 1)])."""
+    t = torch.ones((), device=noise.device)
+    velocity = student(noise, t, head=head)
+    with torch.no_grad():
+        anchored = average(noise, t, head=head)
+    distillation = nn.functional.mse_loss(noise - velocity, target)
+    pull = nn.functional.mse_loss(velocity, anchored)
+    return {"loss": distillation + anchor * pull, "distillation": distillation, "anchor": pull}
+
+
+def second_session(
+    flow: TrainedFlow, run: Run | None = None, session: SecondSessionConfig | None = None
+) -> TrainedFlow:
+    """Distil a trained flow, stage after stage, into a one-step generator of the same network.
+
+    Args:
+        flow: the result of the first session; it is left as it is.
+        session: settings; those of the flow's configuration if None.
+
+    Raises:
+        UserError: no settings anywhere, or a flow that has had its second session.
+    """
+    run, session = run or Run(), session or flow.config.second_session
+    if session is None:
+        raise UserError(f"preset '{flow.config.name}' has no second session: pass its settings.")
+    if flow.session != 1:
+        raise UserError("this flow has had its second session already: start from a checkpoint of the first.")
+    if getattr(flow.config.network, "classes", 0):
+        raise UserError("the second session is defined for networks without classes (CIFAR-10, MNIST and below).")
+
+    config = replace(flow.config, second_session=session)
+    noise = flow.noise(session.pairs, derive_seed(run.seed, "session 2"))
+    targets = distillation_targets(flow, noise, session)
+    pairs = Batches(
+        torch.cat([noise[:, None], targets], dim=1),
+        session.batch_size,
+        derive_seed(run.seed, "session 2 order"),
+        rank=run.rank,
+        world_size=run.world_size,
+        device=run.device,
+    )
+    student = _copy(flow)
+    head = len(student.heads)
+
+    def make_loss(modules, average):
+        def loss_of(index: int) -> dict[str, Tensor]:
+            rows, _ = pairs.batch(index)
+            stage = index // session.steps
+            return one_step_loss(
+                modules["model"], average.module, rows[:, 0], rows[:, 1 + stage], head=head, anchor=session.anchor
+            )
+
+        return loss_of
+
+    averaged, history = fit(
+        student,
+        make_loss,
+        OptimiserConfig(
+            steps=session.steps * len(session.stages),
+            batch_size=session.batch_size,
+            learning_rate=session.learning_rate,
+            cosine=session.cosine,
+            ema_decay=session.ema_decay,
+            ema_ramp=session.ema_ramp,
+        ),
+        run,
+        config={"cud": config.to_dict(), "data": flow.data, "seed": run.seed, "session": 2},
+        generators={},
+    )
+    return TrainedFlow(config, averaged, flow.data, 2, history)
+
+
+def _copy(flow: TrainedFlow) -> nn.Module:
+    from lib.cud.model import build_model
+
+    student = build_model(flow.config.network, len(flow.model.heads))
+    student.load_state_dict(flow.model.state_dict())
+    return student
