@@ -74,7 +74,7 @@ def new_figure(width: float, height: float, alt: str) -> StillFigure:
     figure = StillFigure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     figure.get_layout_engine().set(w_pad=0.06, h_pad=0.06)
-    figure.alt = alt
+    figure.alt = alt[0].upper() + alt[1:]
     return figure
 
 
