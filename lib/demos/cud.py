@@ -18,7 +18,7 @@ from lib.figures.grids import sheet
 if TYPE_CHECKING:
     import gradio
 
-MOST_SAMPLES, MOST_STEPS = 64, 64
+MOST_SAMPLES, MOST_STEPS = 256, 64
 _COLUMNS = 9  # states shown of a walk, first and last among them
 
 
@@ -31,12 +31,14 @@ class DemoModel:
         shape: of one sample: (2,) for a point, (channels, height, width) for an image.
         head: which output head is followed, from 1; None takes the one that the model samples with.
         classes: of a class-conditional model, whose samples then run through the classes; else None.
+        data: points of the target, shape (batch, 2), to lie pale behind the samples of a model of points.
     """
 
     model: torch.nn.Module
     shape: tuple[int, ...]
     head: int | None = None
     classes: int | None = None
+    data: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -44,12 +46,14 @@ class Generation:
     """What one press of the button made.
 
     Attributes:
+        entry: the model.
         states: (steps + 1, samples, ...), from noise to sample.
         times: (steps + 1,), falling from 1 to 0.
         nfe: network calls; each serves all samples at once.
         seconds: for all samples together.
     """
 
+    entry: DemoModel
     states: Tensor
     times: Tensor
     nfe: int
@@ -86,7 +90,7 @@ def generate(entry: DemoModel, solver: str = "euler", steps: int = 4, seed: int 
     start = time.perf_counter()
     walk = trajectory(entry.model, noise, int(steps), solver, head=entry.head, labels=labels)
     seconds = time.perf_counter() - start
-    return Generation(walk.points, walk.times, walk.nfe, seconds)
+    return Generation(entry, walk.points, walk.times, walk.nfe, seconds)
 
 
 def _picture(png: bytes) -> np.ndarray:
@@ -100,8 +104,8 @@ def _picture(png: bytes) -> np.ndarray:
 def sample_picture(result: Generation) -> np.ndarray:
     """The samples as one picture, uint8 (height, width, 3)."""
     if result.samples.dim() == 2:
-        return _picture(png_bytes(plot_clouds({"samples": result.samples}, columns=1)))
-    pixels = sheet(result.samples, columns=8 if len(result.samples) > 4 else len(result.samples))
+        return _picture(png_bytes(plot_clouds({"t = 0": result.samples}, data=result.entry.data, size=4.2, dot=14)))
+    pixels = sheet(result.samples, columns=8 if len(result.samples) <= 64 else 16)
     scale = max(1, round(520 / pixels.shape[1]))  # whole pixels stay crisp
     large = np.round(255 * pixels.repeat(scale, 0).repeat(scale, 1)).astype(np.uint8)
     return large if large.shape[2] == 3 else large.repeat(3, axis=2)
@@ -110,7 +114,7 @@ def sample_picture(result: Generation) -> np.ndarray:
 def walk_picture(result: Generation) -> np.ndarray:
     """The way from noise to sample as one picture, uint8 (height, width, 3)."""
     if result.samples.dim() == 2:
-        return _picture(png_bytes(plot_paths({"paths": result.states}, columns=1)))
+        return _picture(png_bytes(plot_paths({"t = 1 to 0": result.states}, data=result.entry.data, size=4.2)))
     picked = np.unique(np.linspace(0, len(result.states) - 1, _COLUMNS).round().astype(int))
     rows = {f"{i + 1}": result.states[picked, i] for i in range(min(5, result.states.shape[1]))}
     captions = [f"t = {result.times[i]:.2f}".rstrip("0").rstrip(".") for i in picked]

@@ -39,7 +39,9 @@ def launch(blocks: "gradio.Blocks", port: int | None = None, block: bool = True)
     if port is not None and not 1 <= port <= 65535:
         raise UserError(f"Port {port} is out of range: give one from 1 to 65535, or leave it out.")
     gr = load_gradio()
-    theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"])  # fonts of the system
+    theme = gr.themes.Default(
+        primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["monospace"]
+    )  # fonts of the system
     try:
         _, address, _ = blocks.launch(
             server_name="127.0.0.1", server_port=port, share=False, inline=False, inbrowser=False, quiet=True,

@@ -45,35 +45,43 @@ def _panels(titles: list[str], columns: int, size: float, what: str) -> tuple[Fi
     return figure, [figure.add_subplot(rows, columns, i + 1) for i in range(len(titles))]
 
 
-def plot_clouds(clouds: Mapping[str, object], *, data=None, columns: int = 5) -> Figure:
+def plot_clouds(
+    clouds: Mapping[str, object], *, data=None, columns: int = 5, size: float = 2.1, dot: float = 3
+) -> Figure:
     """Scatter plots in a row, one a name, all on the same scale.
 
     Args:
         clouds: title -> points, shape (batch, 2).
         data: points to lie pale behind each cloud, shape (batch, 2).
         columns: panels in a row.
+        size: of a panel, in inches.
+        dot: area of a point, in square points.
     """
     arrays = {name: _array(points, name) for name, points in clouds.items()}
     behind = _array(data, "data") if data is not None else None
     limit = _limit(*arrays.values(), *([behind] if behind is not None else []))
     with book_style():
-        figure, axes = _panels(list(arrays), columns, 2.1, "Clouds of points in the plane")
+        figure, axes = _panels(list(arrays), columns, size, "Clouds of points in the plane")
         for axis, (name, points) in zip(axes, arrays.items(), strict=True):
             if behind is not None:
                 axis.scatter(*behind.T, s=2, color=_DATA, linewidths=0, rasterized=True)
-            axis.scatter(*points.T, s=3, color=MARKS[0].light, linewidths=0, alpha=0.7, rasterized=True)
+            axis.scatter(*points.T, s=dot, color=MARKS[0].light, linewidths=0, alpha=0.7, rasterized=True)
             axis.set_title(name)
             _square(axis, limit)
     return figure
 
 
-def plot_paths(paths: Mapping[str, object], *, data=None, show: int = 60, columns: int = 4) -> Figure:
+def plot_paths(
+    paths: Mapping[str, object], *, data=None, show: int = 60, columns: int = 4, size: float = 2.6
+) -> Figure:
     """The paths of particles from noise to data, one panel a name.
 
     Args:
         paths: title -> points of a trajectory, shape (steps + 1, batch, 2), noise first.
         data: points to lie pale behind, shape (batch, 2).
         show: number of particles whose path is drawn.
+        columns: panels in a row.
+        size: of a panel, in inches.
     """
     arrays = {name: _array(points, name) for name, points in paths.items()}
     for name, points in arrays.items():
@@ -82,7 +90,7 @@ def plot_paths(paths: Mapping[str, object], *, data=None, show: int = 60, column
     behind = _array(data, "data") if data is not None else None
     limit = _limit(*(p[:, :show] for p in arrays.values()), *([behind] if behind is not None else []))
     with book_style():
-        figure, axes = _panels(list(arrays), columns, 2.6, "Paths of particles from noise to data")
+        figure, axes = _panels(list(arrays), columns, size, "Paths of particles from noise to data")
         for axis, (name, points) in zip(axes, arrays.items(), strict=True):
             if behind is not None:
                 axis.scatter(*behind.T, s=2, color=_DATA, linewidths=0, rasterized=True)

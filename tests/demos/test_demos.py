@@ -22,7 +22,7 @@ from tests.widgets.page import ARGUMENTS, chromium
 
 @pytest.fixture(scope="module")
 def points() -> cud.DemoModel:
-    return cud.DemoModel(build_model(MLPConfig(width=16), heads=2, seed=0), (2,), head=1)
+    return cud.DemoModel(build_model(MLPConfig(width=16), heads=2, seed=0), (2,), head=1, data=torch.zeros(5, 2))
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +53,7 @@ class TestGenerate:
         cases = [
             ({"steps": 0}, "steps"),
             ({"steps": 65}, "steps"),
+            ({"count": 257}, "samples"),
             ({"steps": 1.5}, "whole"),
             ({"count": 0}, "samples"),
             ({"seed": -1}, "seed"),
@@ -68,7 +69,7 @@ class TestGenerate:
 
 
 class TestPictures:
-    @pytest.mark.parametrize("count", [1, 16, 64])
+    @pytest.mark.parametrize("count", [1, 16, 256])
     def test_of_points_and_images(self, points, images, count):
         for entry in (points, images):
             result = cud.generate(entry, steps=2, count=count)
