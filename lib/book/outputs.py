@@ -7,6 +7,10 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
+_LANGUAGE = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {"name": "python", "file_extension": ".py", "pygments_lexer": "ipython3"},
+}
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 
@@ -37,16 +41,12 @@ def with_outputs(current: NotebookNode, executed: NotebookNode) -> NotebookNode:
 def cleaned(document: NotebookNode) -> NotebookNode:
     """The notebook as it is committed: what a reader needs to see, and nothing that differs from run to run.
 
-    Leaves out widget state, live-view references that have an HTML twin, times and the machine's versions;
+    Leaves out widget state, live-view references that have an HTML twin, times and the machine's Python version;
     joins pieces of the same stream; counts the cells that ran from 1.
     """
     clean = copy.deepcopy(document)
-    clean.metadata = nbformat.from_dict(
-        {
-            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-            "language_info": {"name": "python"},
-        }
-    )
+    clean.metadata.pop("widgets", None)
+    clean.metadata.update(nbformat.from_dict(_LANGUAGE))
     count = 0
     for cell in clean.cells:
         for name in ("execution", "trusted", "collapsed", "scrolled"):

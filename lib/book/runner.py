@@ -187,6 +187,8 @@ async def _run_one(layout: Layout, job: Job, say, stop_on_interrupt) -> None:
         timeout=CELL_SECONDS,
         kernel_name="python3",
         resources={"metadata": {"path": str(job.notebook.parent)}},
+        # ipykernel warns of its loopback ports at each start, which says nothing about the chapter
+        extra_arguments=["--IPKernelApp.log_level=40"],
         record_timing=False,
         store_widget_state=False,
         on_cell_start=starts,

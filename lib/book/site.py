@@ -12,7 +12,7 @@ import nbformat
 
 from lib.book.key import library_digest, tree_digest
 from lib.book.layout import Layout
-from lib.book.outputs import to_text, write_whole
+from lib.book.outputs import cleaned, to_text, write_whole
 from lib.book.runner import executed_notebook, is_current
 from lib.errors import UserError
 
@@ -45,7 +45,7 @@ def assemble(layout: Layout, stored: bool) -> Path:
             document = executed_notebook(layout, notebook)
         else:
             raise SiteError(f"{notebook.name} has not been run as it stands now; run `make book`.")
-        write_whole(source / notebook.relative_to(layout.root), to_text(document))
+        write_whole(source / notebook.relative_to(layout.root), to_text(cleaned(document)))
     return source
 
 
