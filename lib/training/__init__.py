@@ -1,0 +1,7 @@
+"""What all systems share when they train.
+
+seeding      seeds by name, generators            schedule   learning rate as a function of the step
+ema          moving average of weights            progress   bar and live curve
+checkpoint   safetensors + JSON, replaced whole   devices    Lightning Fabric, threads
+state        all that a run must remember         loop       the resumable loop
+"""

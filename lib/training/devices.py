@@ -1,5 +1,6 @@
 """Where the training runs: device, precision and number of devices by flags alone, and how many threads."""
 
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +10,7 @@ import torch
 from lib.errors import UserError
 
 ACCELERATORS = ("auto", "cpu", "cuda", "gpu", "mps")
-STRATEGIES = ("auto", "ddp", "ddp_spawn", "ddp_notebook")
+STRATEGIES = ("auto", "ddp")
 PRECISIONS = ("32-true", "64-true", "bf16-mixed", "bf16-true")
 
 
@@ -38,11 +39,17 @@ def make_fabric(
             strategy=strategy,
             precision=precision,
         )
+        fabric.launch()  # with several devices: starts this command once more for each of the others
     except (RuntimeError, ValueError, TypeError) as fault:  # Fabric's own MisconfigurationException is one of these
         reason = str(fault).strip().splitlines()[0].rstrip(".")
         raise UserError(f"Cannot train on accelerator '{accelerator}' with {devices} device(s): {reason}.") from None
-    fabric.launch()
     return fabric
+
+
+def unwrapped(module: torch.nn.Module) -> torch.nn.Module:
+    """The network itself when `module` is what `fabric.setup` gave back (it holds locks and cannot be copied)."""
+    wrappers = sys.modules.get("lightning_fabric.wrappers")  # not loaded: then nothing can be wrapped
+    return module.module if wrappers is not None and isinstance(module, wrappers._FabricModule) else module
 
 
 def set_threads(count: int) -> None:

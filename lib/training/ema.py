@@ -5,6 +5,8 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from lib.training.devices import unwrapped
+
 
 class ExponentialMovingAverage:
     """Keeps `average <- decay * average + (1 - decay) * weights`, once for each call of `update`.
@@ -21,7 +23,7 @@ class ExponentialMovingAverage:
         self.decay = decay
         self.ramp = ramp
         self.updates = 0
-        self.module = copy.deepcopy(module).eval().requires_grad_(False)
+        self.module = copy.deepcopy(unwrapped(module)).eval().requires_grad_(False)
         self._averages = list(self.module.parameters())
 
     def current_decay(self) -> float:
@@ -31,6 +33,7 @@ class ExponentialMovingAverage:
     @torch.no_grad()
     def update(self, module: nn.Module) -> None:
         """Move the average a little towards the weights of `module`, which has the same layout."""
+        module = unwrapped(module)
         weights = list(module.parameters())
         if self._averages and self._averages[0].device != weights[0].device:
             self.module.to(weights[0].device)  # the network was moved after the average had been made

@@ -1,6 +1,6 @@
-"""A small training run with all that can go wrong in it: dropout, noise, Adam, an average. A script, for the tests.
+"""A small training run with all that can go wrong in it: dropout, noise, Adam, an average. Also a script:
 
-python small_run.py OUT STEPS RESUME(0/1) KILL_AT        KILL_AT: kill this process inside that step; -1: never
+python small_run.py OUT STEPS KILL_AT     kills itself inside step KILL_AT (-1: never)
 """
 
 import os
@@ -22,11 +22,11 @@ from lib.vision.batches import Batches
 class SmallRun:
     """A network that learns to undo noise; `kill_at` stops the process in the middle of a step."""
 
-    def __init__(self, kill_at: int = -1, signal_number: int = signal.SIGKILL, config=None, fabric=None):
+    def __init__(self, kill_at: int = -1, signal_number: int = signal.SIGKILL, config=None, fabric=None, random=True):
         torch.set_num_threads(1)
         torch.manual_seed(5)  # dropout draws from the global generator
         with isolated_seed(0):
-            self.network = nn.Sequential(nn.Linear(2, 16), nn.SiLU(), nn.Dropout(0.3), nn.Linear(16, 2))
+            self.network = nn.Sequential(nn.Linear(2, 16), nn.SiLU(), nn.Dropout(0.3 * random), nn.Linear(16, 2))
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=1e-2)
         if fabric is not None:
             self.network, self.optimizer = fabric.setup(self.network, self.optimizer)
@@ -35,6 +35,7 @@ class SmallRun:
         points = torch.randn(50, 2, generator=generator(2))
         rank, world = (0, 1) if fabric is None else (fabric.global_rank, fabric.world_size)
         self.batches = Batches(points, 16, seed=3, rank=rank, world_size=world)
+        self.random = random
         self.kill_at, self.signal_number, self.fabric = kill_at, signal_number, fabric
         self.state = TrainingState(
             kind="small",
@@ -49,7 +50,7 @@ class SmallRun:
     def step(self, index: int) -> dict[str, torch.Tensor]:
         set_learning_rate(self.optimizer, learning_rate(index, base=1e-2, warmup=5, total=60))
         points, _ = self.batches.batch(index)
-        noisy = points + torch.randn(points.shape, generator=self.noise)
+        noisy = points + self.random * torch.randn(points.shape, generator=self.noise)
         loss = (self.network(noisy) - points).square().mean()
         self.optimizer.zero_grad()
         loss.backward() if self.fabric is None else self.fabric.backward(loss)
@@ -65,5 +66,4 @@ class SmallRun:
 
 
 if __name__ == "__main__":
-    out, steps, resume, kill_at = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "1", int(sys.argv[4])
-    SmallRun(kill_at).train(out, steps, resume)
+    SmallRun(int(sys.argv[3])).train(Path(sys.argv[1]), int(sys.argv[2]))

@@ -7,7 +7,7 @@ import torch
 
 from lib.errors import UserError
 from lib.training import devices
-from lib.training.devices import fastest_threads, make_fabric, set_threads
+from lib.training.devices import fastest_threads, make_fabric, set_threads, unwrapped
 
 
 def test_a_fabric_for_one_processor():
@@ -15,6 +15,12 @@ def test_a_fabric_for_one_processor():
     assert (fabric.world_size, fabric.global_rank, fabric.device.type) == (1, 0, "cpu")
     network = fabric.setup(torch.nn.Linear(2, 2))
     assert network(torch.zeros(1, 2)).dtype == torch.float32
+
+
+def test_the_wrapper_of_fabric_comes_off():
+    network = torch.nn.Linear(2, 2)
+    assert unwrapped(network) is network
+    assert unwrapped(make_fabric("cpu").setup(network)) is network
 
 
 @pytest.mark.parametrize(

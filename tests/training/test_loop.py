@@ -42,7 +42,7 @@ def assert_same_run(folder, other):
 
 def test_a_killed_run_resumes_to_the_same_weights_and_curve(tmp_path, unbroken):
     folder = tmp_path / "run"
-    killed = subprocess.run([sys.executable, SCRIPT, folder, str(STEPS), "0", "17"], check=False)
+    killed = subprocess.run([sys.executable, SCRIPT, folder, str(STEPS), "17"], check=False)
     assert killed.returncode == -signal.SIGKILL
     assert load_checkpoint(folder, "small")[1]["training"]["step"] == 14
     SmallRun().train(folder, STEPS, resume=True)
@@ -208,3 +208,25 @@ def test_fabric_changes_nothing_on_one_device(tmp_path, unbroken):
     SmallRun(fabric=fabric).train(tmp_path / "run", 18)
     SmallRun(fabric=fabric).train(tmp_path / "run", STEPS, resume=True)
     assert_same_run(tmp_path / "run", unbroken[0])
+
+
+def _train_as_one_of_two(fabric, folder):
+    SmallRun(fabric=fabric, random=False).train(folder, 10)
+
+
+def test_two_processes_train_as_one(tmp_path):
+    """They share each batch and average their gradients; one writes, for both. (Equal up to the order of sums.)"""
+    from lightning_fabric import Fabric
+
+    # Forked, so that the two need not import torch anew; the command line starts them afresh ("ddp").
+    Fabric(accelerator="cpu", devices=2, strategy="ddp_fork").launch(_train_as_one_of_two, tmp_path / "two")
+    SmallRun(random=False).train(tmp_path / "one", 10)
+    two, config = load_checkpoint(tmp_path / "two", "small")
+    one, _ = load_checkpoint(tmp_path / "one", "small")
+    assert config["training"]["world_size"] == 2
+    assert {"random.cpu.0", "random.cpu.1", "generator.noise.1"} < two.keys()
+    for name in one:
+        if one[name].is_floating_point():
+            torch.testing.assert_close(two[name], one[name], rtol=1e-4, atol=1e-6, msg=name)
+    with pytest.raises(UserError, match=r"used 2 device\(s\), this one has 1"):
+        SmallRun(random=False).train(tmp_path / "two", 20, resume=True)
