@@ -216,8 +216,8 @@ function render({ model, el, signal }) {
 
   // -- read-out
   const fact = (term, extra) => {
-    const value = make("dd", {});
-    return { value, element: make("div", {}, make("dt", {}, term), value, extra ? make("span", { class: "ptr-note" }, extra) : null) };
+    const value = make("span", { class: "ptr-value" });
+    return { value, element: make("div", {}, make("span", { class: "ptr-note" }, term), value, extra ? make("span", { class: "ptr-note" }, extra) : null) };
   };
   const facts = {
     nfe: fact("Network calls (NFE)"),
@@ -230,7 +230,7 @@ function render({ model, el, signal }) {
 
   const root = make("div", { class: "ptr ptr-root" }, make("div", { class: "ptr-stack" },
     make("div", { class: "ptr-bar" }, methods.element, solvers.element, steps.element, fresh),
-    make("div", { class: "ptr-plane" }, picture, make("dl", { class: "ptr-facts" }, ...Object.values(facts).map((f) => f.element))),
+    make("div", { class: "ptr-plane" }, picture, make("div", { class: "ptr-facts" }, ...Object.values(facts).map((f) => f.element))),
     make("div", { class: "ptr-bar" }, player.element, time.element, field.element, paths.element),
     spoken.element,
     make("p", { class: "ptr-note" }, "Grey: data. Filled dots: particles. Arrows show where the field pushes a particle. The network runs in your browser.")));

@@ -123,7 +123,7 @@ class TestParticles:
         model, head = models["first model"]
         with opened(browser, folder / "particles.html") as page:
             settled(page)
-            facts = page.locator(".ptr-facts dd").all_inner_texts()
+            facts = page.locator(".ptr-value").all_inner_texts()
         noise = torch.randn(60, 2, generator=torch.Generator().manual_seed(0))
         end = sample(model, noise, 4, "euler", head=head).samples
         exact = sample(model, noise, 16, "rk4", head=head).samples
@@ -210,8 +210,10 @@ class TestDigits:
             slide(page.get_by_label("Network calls (NFE)", exact=True), 0)
             changed()
             before = pictures(page)
+            assert page.locator("canvas:visible").count() == 8
             page.get_by_label("Clean estimate x − t·v", exact=True).check()
             assert pictures(page) != before
+            assert page.locator("canvas:visible").count() == 16
             page.get_by_role("button", name="Play").click()
             page.wait_for_function("document.querySelector('[aria-live]').textContent.includes('step 1 of 1')")
 
@@ -279,7 +281,7 @@ class TestCurves:
 
 
 class TestEveryFigure:
-    @pytest.mark.parametrize("width", [390, 1280])
+    @pytest.mark.parametrize("width", [340, 390, 1280])
     def test_nothing_is_wider_than_the_page(self, browser, folder, width):
         with opened(browser, folder / "all-dark.html", width) as page:
             settled(page)
