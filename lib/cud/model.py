@@ -1,4 +1,13 @@
-"""The velocity model: one shared trunk f_theta and K heads g_1 ... g_K."""
+"""The velocity model: one shared trunk f_theta and K heads g_1 ... g_K.
+
+>>> from lib.cud.networks import presets
+>>> model = build_model(presets.digits_unet(), heads=3, seed=0)
+>>> x, t = torch.zeros(5, 1, 8, 8), torch.rand(5)
+>>> model(x, t, head=2).shape
+torch.Size([5, 1, 8, 8])
+>>> len(model.all_heads(x, 0.5))
+3
+"""
 
 import torch
 from torch import Tensor, nn

@@ -1,11 +1,15 @@
 """The velocity model: heads, time, labels, seeds, counts, precision, and that it learns."""
 
+import doctest
 from dataclasses import replace
 
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+import lib.cud.model
+import lib.cud.networks.config
+import lib.cud.networks.shakedrop
 from lib.cud.model import VelocityModel, build_encoder, build_model, count_multiplies, count_parameters
 from lib.cud.networks import MLPConfig, UNetConfig, presets
 from lib.errors import UserError
@@ -66,6 +70,13 @@ def test_points_of_a_batch_do_not_see_each_other(config):
     torch.testing.assert_close(shuffled, model(x, t, labels)[order], atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("module", [lib.cud.model, lib.cud.networks.shakedrop, lib.cud.networks.config])
+def test_examples_in_the_docstrings(module):
+    result = doctest.testmod(module)
+    assert result.attempted > 0
+    assert result.failed == 0
+
+
 def test_labels_matter():
     model = awake(build_model(ATTENTIVE))
     x, t, labels = inputs(ATTENTIVE)
@@ -80,6 +91,9 @@ def test_gradient_reaches_every_parameter(config):
     # A label that does not occur has no gradient; of the table only the rows in use are looked at.
     silent = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert silent == []
+    if isinstance(config, UNetConfig):  # each residual block listens to its own part of the time embedding
+        time = model.trunk.time
+        assert all(part.abs().sum() > 0 for part in time.per_block.bias.grad.split(time.block_sizes))
 
 
 def test_bad_calls_are_one_clear_sentence():

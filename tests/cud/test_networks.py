@@ -19,7 +19,7 @@ from lib.cud.networks import (
     prior_shakedrop,
     with_shakedrop,
 )
-from lib.cud.networks.blocks import ResidualBlock, SelfAttention
+from lib.cud.networks.blocks import ResidualBlock, SelfAttention, group_norm
 from lib.cud.networks.embedding import TimeEmbedding, sinusoidal_embedding
 from lib.errors import UserError
 
@@ -161,6 +161,19 @@ def test_dropout_and_blocks_of_the_paper():
     # Three levels of five decoder blocks read a skip connection; the two blocks on the way up do not.
     assert cifar.trunk.joins.count(True) == 15
     assert cifar.trunk.joins.count(False) == 2
+
+
+def test_the_decoder_attends_in_its_last_block_of_the_level():
+    with torch.device("meta"):
+        trunk = build_model(presets.cifar10_unet()).trunk
+    # Five blocks at side 8, up, five at side 16, up, five at side 32: the last one at side 16 has index 10.
+    assert [index for index, layer in enumerate(trunk.decoder) if layer.attention is not None] == [10]
+    assert [index for index, layer in enumerate(trunk.bottleneck) if layer.attention is not None] == [0]
+
+
+@pytest.mark.parametrize(("channels", "groups"), [(2, 1), (8, 2), (16, 4), (32, 8), (128, 32), (384, 32), (18, 3)])
+def test_groups_hold_four_channels_or_more(channels, groups):
+    assert group_norm(channels, 1e-6).num_groups == groups
 
 
 # --- parts against references ----------------------------------------------------------------------------------

@@ -1,4 +1,10 @@
-"""What a network looks like, as frozen dataclasses that go to JSON and back."""
+"""What a network looks like, as frozen dataclasses that go to JSON and back.
+
+>>> MLPConfig(width=64).to_dict()
+{'kind': 'mlp', 'dimension': 2, 'width': 64, 'depth': 3, 'out_dimension': None, 'time': True}
+>>> network_config_from_dict({"kind": "mlp", "width": 64}) == MLPConfig(width=64)
+True
+"""
 
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any

@@ -15,6 +15,10 @@ def prior_shakedrop(backbone: Tensor, skip: Tensor, t: Tensor | float, phi: floa
     backbone: (batch, c1, height, width); skip: (batch, c2, height, width); t: a float, 0-d or (batch,),
     0 = data, 1 = noise; phi in [0, 1]. Returns (batch, c1 + c2, height, width).
     phi = 0.5 is plain concatenation; phi and 1 - phi are mirror images (t -> 1 - t).
+
+    >>> prior_shakedrop(torch.ones(1, 1, 1, 1), torch.ones(1, 1, 1, 1), t=0.0, phi=0.75).flatten()
+    tensor([1.5000, 0.5000])
+
     Source: Catch-Up Distillation, official code (the decoder of the U-Net), phi = 0.75 for CIFAR-10.
     """
     p = phi + torch.as_tensor(t, dtype=torch.float32, device=backbone.device) * (1.0 - 2.0 * phi)
