@@ -17,7 +17,7 @@ def digits_unet() -> UNetConfig:
     """8x8 grey digits on one processor core: 93,697 parameters, two levels of 16 and 32 channels.
 
     Five residual blocks, bare resampling, no attention. At equal time on one thread, neither more channels, more
-    blocks, a third level, nor attention at the bottleneck brought the flow-matching loss on held-out digits lower.
+    blocks, a third level, nor attention at the bottleneck lowered the flow-matching loss on held-out digits (one seed).
     """
     return UNetConfig(
         resolution=8, in_channels=1, channels=16, multipliers=(1, 2), blocks=1, bottleneck_attention=False,
