@@ -27,10 +27,12 @@ class PointJudge:
     Attributes:
         points: the reference, (n, 2).
         floor: what another fresh draw of the data scores: no sampler can be told from the data below it.
+        samples: how many samples to judge.
     """
 
     points: Tensor
     floor: float
+    samples: int = 8000
     metric: str = "sliced Wasserstein distance"
     short: str = "SW₂"
 
@@ -48,11 +50,13 @@ class ImageJudge:
     Attributes:
         floor: what the held-out test images score. Fewer images score worse, so that a good sampler with many samples
             may fall below it.
+        samples: how many samples to judge.
     """
 
     classifier: FeatureClassifier
     reference: FeatureStatistics
     floor: float
+    samples: int = 3000
     metric: str = "Fréchet distance"
     short: str = "FD"
 
@@ -87,12 +91,16 @@ def quality(
     judge: Judge,
     nfe: Iterable[int],
     *,
-    samples: int = 5000,
+    samples: int | None = None,
     seed: int = 0,
     solver: str = "euler",
     head: int | None = None,
 ) -> dict[int, float]:
-    """The judge's distance at each number of network calls. The same noise for all: {nfe: distance}."""
+    """The judge's distance at each number of network calls: {nfe: distance}.
+
+    The same noise serves all. ``samples``: how many; as many as the judge wants if None.
+    """
+    samples = samples or judge.samples
     return {
         n: judge(flow.sample(samples, n, solver=solver, seed=derive_seed(seed, "judged"), head=head).samples)
         for n in nfe

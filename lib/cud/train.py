@@ -19,7 +19,7 @@ from lib.training.seeding import derive_seed, generator
 from lib.vision.batches import Batches
 from lib.vision.data import ImageSet, load_images
 
-POINTS_TO_TRAIN = 50_000
+POINTS = {"train": 50_000, "test": 16_000}
 
 Data = ImageSet | Tensor
 
@@ -90,8 +90,7 @@ def load_data(name: str, split: str = "train", *, size: int | None = None, seed:
     The training and the test points are separate draws.
     """
     if name in SHAPES:
-        count = POINTS_TO_TRAIN if split == "train" else POINTS_TO_TRAIN // 2
-        return shape_named(name)(count, generator(derive_seed(seed, "points", split)))
+        return shape_named(name)(POINTS[split], generator(derive_seed(seed, "points", split)))
     return load_images(name, split, size)
 
 

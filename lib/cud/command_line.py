@@ -1,0 +1,449 @@
+"""``papers train|evaluate|sample|describe|reproduce cud``: see ``lib.commands`` for the part that all systems share.
+
+PyTorch is imported inside the functions: making the flags and their help must be quick.
+"""
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from typer import Option
+
+from lib.commands import EvaluateOptions, Report, TrainOptions, note, require_new_run, write_beside
+from lib.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from lib.cud.baselines import ConsistencyFlow
+    from lib.cud.config import CUDConfig
+    from lib.cud.fit import Run
+    from lib.cud.train import TrainedFlow
+    from lib.papers import Measurement
+
+    Trained = TrainedFlow | ConsistencyFlow
+
+OWN_METHOD = "catch_up"
+FROM_DATA = "consistency_training"
+FROM_FLOW = ("reflow", "progressive_distillation", "consistency_distillation")
+PAPER_PARAMETERS = {"mnist": 2_155_201, "cifar10": 55_732_739, "imagenet64": 295_899_267}
+"""Of the velocity network: official code and configurations; dossier section 3."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CUDTrainOptions(TrainOptions):
+    """Flags of ``papers train cud``."""
+
+    method: Annotated[
+        str,
+        Option(
+            help="catch_up (the preset's own), flow_matching, minibatch_ot, rk12, rk23, rk34, rk34_exact, catch_up_ot, "
+            "learned_coupling, catch_up_learned, consistency_training; with --from also reflow, "
+            "progressive_distillation, consistency_distillation."
+        ),
+    ] = OWN_METHOD
+    session: Annotated[int, Option(min=1, max=2, help="2: distil the run of --from to one step.")] = 1
+    source: Annotated[Path | None, Option("--from", help="Folder of a trained run to start from.")] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CUDEvaluateOptions(EvaluateOptions):
+    """Flags of ``papers evaluate cud``."""
+
+    nfe: Annotated[list[int], Option(help="Network calls for a sample: --nfe 1 2 4.")] = field(
+        default_factory=lambda: [1, 2, 4, 8, 16]
+    )
+    solver: Annotated[str, Option(help="euler, heun, rk4, dpm_solver_2, dpm_solver_3, deis_2 or adaptive.")] = "euler"
+    head: Annotated[int | None, Option(help="Output head to follow, from 1 (default: the last).")] = None
+    samples: Annotated[int | None, Option(min=2, help="Default: 5000 points, or 1000 images.")] = None
+    straightness: Annotated[bool, Option("--straightness", help="Measure also how straight the paths are.")] = False
+    inception: Annotated[bool, Option("--inception", help="FID with the Inception network, too (see the README).")] = (
+        False
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CUDSampleOptions:
+    """Flags of ``papers sample cud``."""
+
+    checkpoint: Annotated[Path, Option(help="Folder of a run.")]
+    out: Annotated[Path, Option(help="The picture, a .png file.")] = Path("samples.png")
+    n: Annotated[int, Option(min=1, help="How many samples.")] = 64
+    nfe: Annotated[int, Option(help="Network calls for a sample.")] = 4
+    solver: Annotated[str, Option(help="As for evaluate.")] = "euler"
+    head: Annotated[int | None, Option(help="Output head to follow, from 1 (default: the last).")] = None
+    seed: Annotated[int, Option(min=0, help="Of the noise.")] = 0
+
+
+def describe(preset: str | None) -> Report:
+    """Configuration, parameters and multiplies of one preset, or of all, beside the paper's parameter counts."""
+    import json
+
+    from lib.cud.config import PRESETS, preset_named
+    from lib.papers import load_card
+
+    names = list(PRESETS) if preset is None else [preset_named(preset).name]
+    rows = [_described(PRESETS[name]()) for name in names]
+    card = load_card("cud")
+    lines = [f"{card.title} ({card.year})", card.problem, "", _ROW.format(*_HEADINGS)]
+    for row in rows:
+        counts = [row[key] for key in ("parameters", "paper_parameters", "encoder_parameters", "multiplies")]
+        optimiser = row["config"]["optimiser"]
+        cells = ["-" if count is None else f"{count:,}" for count in counts]
+        lines.append(_ROW.format(row["preset"], *cells, f"{optimiser['steps']:,} x {optimiser['batch_size']:,}"))
+    lines += ["", "Multiplies: of one network call for one sample. Their paper counts were not published."]
+    if preset is not None:
+        lines += ["", json.dumps(rows[0]["config"], indent=1)]
+    return Report("\n".join(lines), {"system": "cud", "title": card.title, "presets": rows})
+
+
+_ROW = "{:<11} {:>13} {:>13} {:>13} {:>17} {:>16}"
+_HEADINGS = ("preset", "parameters", "the paper's", "encoder's", "multiplies", "steps x batch")
+
+
+def _described(config: "CUDConfig") -> dict[str, Any]:
+    import torch
+
+    from lib.cud.model import build_encoder, build_model, count_multiplies, count_parameters
+
+    with torch.device("meta"):  # shapes only: nothing is allocated or drawn
+        model = build_model(config.network, config.heads)
+        encoder = None if config.coupling.encoder is None else build_encoder(config.coupling.encoder)
+    return {
+        "preset": config.name,
+        "parameters": count_parameters(model),
+        "paper_parameters": PAPER_PARAMETERS.get(config.name),
+        "encoder_parameters": None if encoder is None else count_parameters(encoder),
+        "multiplies": count_multiplies(model, (1, *config.network.input_shape)),
+        "paper_multiplies": None,
+        "config": config.to_dict(),
+    }
+
+
+def train(options: CUDTrainOptions) -> Report | None:
+    """Train Catch-Up Distillation, one of its ablations, or a method that it is compared with."""
+    from lib.cud.train import load_trained
+
+    _check_combination(options)
+    flow = None if options.source is None else load_trained(options.source)
+    config = _configuration(options, flow)
+    label = "session2" if options.session == 2 else options.method
+    out = options.out or Path("runs") / f"cud-{config.name}-{label}-{options.seed}"
+    require_new_run(out, options.resume)
+    run = _run(options, config, out)
+    quiet = run.rank > 0
+    if not quiet:
+        note(f"Run in {out}.")
+    try:
+        result, steps, seconds = _carry_out(options, config, flow, run, (lambda text: None) if quiet else note)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(_what_is_kept(out)) from None
+    if quiet:
+        return None
+    text = f"{steps:,} steps in {seconds:.0f} s. Next: `papers evaluate cud --checkpoint {result}`."
+    return Report(text, {"system": "cud", "out": str(result), "steps": steps, "seconds": seconds})
+
+
+def _check_combination(options: CUDTrainOptions) -> None:
+    needs_flow = options.session == 2 or options.method in FROM_FLOW
+    what = "the second session" if options.session == 2 else f"method '{options.method}'"
+    if needs_flow and options.source is None:
+        raise UserError(f"{what} starts from a trained run: name its folder with --from.")
+    if options.source is not None and not needs_flow:
+        raise UserError(f"--from goes with --session 2 or one of the methods {', '.join(FROM_FLOW)}.")
+    if options.session == 2 and options.method != OWN_METHOD:
+        raise UserError("the second session continues the run of --from: leave --method out.")
+    if needs_flow and options.preset is not None:
+        raise UserError("the run of --from brings its preset: leave --preset out.")
+    if options.data is not None and (options.session == 2 or options.method == "reflow"):
+        raise UserError(f"{what} learns from what the run of --from draws: leave --data out.")
+    if options.resume and options.method in _WRITTEN_AT_THE_END:
+        raise UserError(f"{what} writes its networks at the end only, so it cannot be resumed: leave --resume out.")
+
+
+_WRITTEN_AT_THE_END = ("progressive_distillation", "consistency_training", "consistency_distillation")
+
+
+def _configuration(options: CUDTrainOptions, flow: "TrainedFlow | None") -> "CUDConfig":
+    from lib.cud.config import preset_named, with_method
+
+    if flow is not None:
+        config = flow.config
+    else:
+        config = preset_named(options.preset or "scaled")
+        if options.method not in (OWN_METHOD, FROM_DATA):
+            try:
+                config = with_method(config, options.method)
+            except UserError as fault:
+                others = ", ".join((OWN_METHOD, FROM_DATA, *FROM_FLOW))
+                raise UserError(f"{str(fault).rstrip('.')}, {others}.") from None
+    if options.precision is not None:
+        config = replace(config, precision=options.precision)
+    if options.batch_size is not None:
+        config = replace(config, optimiser=replace(config.optimiser, batch_size=options.batch_size))
+        if config.second_session is not None:
+            session = replace(config.second_session, batch_size=options.batch_size)
+            config = replace(config, second_session=session)
+    return config
+
+
+def _run(options: CUDTrainOptions, config: "CUDConfig", out: Path) -> "Run":
+    import torch
+
+    from lib.cud.fit import Run
+    from lib.training.devices import make_fabric, set_threads
+
+    if options.threads is not None:
+        set_threads(options.threads)
+    devices = int(options.devices) if options.devices.lstrip("-").isdigit() else options.devices
+    if devices != "auto" and (not isinstance(devices, int) or devices < 1):
+        raise UserError(f"--devices is a whole number from 1, or 'auto', not '{options.devices}'.")
+    accelerator = options.accelerator
+    if accelerator == "auto":
+        accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+    cores = torch.multiprocessing.cpu_count()
+    if accelerator == "cpu" and isinstance(devices, int) and devices > cores:
+        raise UserError(f"{devices} devices are too many: this processor has {cores} cores.")
+    fabric = None
+    plain = (devices, options.num_nodes, options.strategy, config.precision) == (1, 1, "auto", "32-true")
+    if accelerator != "cpu" or not plain:
+        fabric = make_fabric(accelerator, devices, options.num_nodes, options.strategy, config.precision)
+    return Run(
+        seed=options.seed, out=out, resume=options.resume, checkpoint_every=options.checkpoint_every,
+        max_steps=options.max_steps, fabric=fabric, workers=options.workers,
+    )  # fmt: skip
+
+
+def _carry_out(
+    options: CUDTrainOptions, config: "CUDConfig", flow: "TrainedFlow | None", run: "Run", tell: Callable[[str], None]
+) -> tuple[Path, int, float]:
+    """Train, and return the folder to evaluate, the steps made and the seconds that they took."""
+    from lib.cud import baselines
+    from lib.cud.second_session import second_session
+    from lib.cud.suit_data import load_suited
+    from lib.cud.train import train as train_flow
+
+    if options.session == 2:
+        tell("Drawing the pairs of the second session ...")
+        found = second_session(flow, run.named("second session"), config.second_session)
+        return run.out, found.history.steps, found.history.seconds
+    if options.method == "reflow":
+        tell("Drawing the pairs of reflow ...")
+        start = replace(flow, config=config)
+        found = baselines.reflow(start, run.named("reflow"), pairs=_reflow_pairs(config), steps=config.optimiser.steps)
+        return run.out, found.history.steps, found.history.seconds
+
+    config, data, notes = load_suited(config, options.data)
+    for text in notes:
+        tell(text)
+    if options.method not in _WRITTEN_AT_THE_END:
+        found = train_flow(config, data, run)
+        return run.out, found.history.steps, found.history.seconds
+    tell(f"note: method '{options.method}' writes its networks at the end only; it cannot be resumed.")
+    unsaved = replace(run, out=None, resume=False).named(options.method.replace("_", " "))
+    if options.method == "progressive_distillation":
+        start = replace(flow, config=config)
+        students = baselines.progressive_distillation(start, unsaved, data=data, steps=config.optimiser.steps)
+        for steps, student in students.items():
+            _save(run, run.out / f"{steps}-steps", student, config.data, options)
+        tell(f"One network for each number of steps: {run.out}/1-steps to {run.out}/{max(students)}-steps.")
+        histories = [student.history for student in students.values()]
+        return run.out / "1-steps", sum(h.steps for h in histories), sum(h.seconds for h in histories)
+    if options.method == FROM_DATA:
+        found = baselines.consistency_training(config, data, unsaved)
+    else:
+        found = baselines.consistency_distillation(replace(flow, config=config), data, unsaved)
+    _save(run, run.out, found, config.data, options)
+    return run.out, found.history.steps, found.history.seconds
+
+
+def _reflow_pairs(config: "CUDConfig") -> int:
+    """As many noises as the second session draws; those of the paper's CIFAR-10 run where there is none."""
+    return 50_000 if config.second_session is None else config.second_session.pairs
+
+
+def _save(run: "Run", folder: Path, found: "Trained", data: str, options: CUDTrainOptions) -> None:
+    """A finished network, with the name of its method: consistency models are sampled in another way."""
+    from lib.cud.fit import KIND
+    from lib.training.checkpoint import save_checkpoint
+
+    if run.rank:
+        return
+    tensors = {f"average.model.module.{name}": value for name, value in found.model.state_dict().items()}
+    config = {
+        "cud": found.config.to_dict(), "data": data, "seed": options.seed, "session": 1, "method": options.method,
+    }  # fmt: skip
+    save_checkpoint(folder, tensors, config, KIND)
+
+
+def _what_is_kept(out: Path) -> str:
+    from lib.training.checkpoint import has_checkpoint
+
+    if has_checkpoint(out):
+        return f"the checkpoint is kept in {out}, and --resume goes on from it"
+    return "nothing was written"
+
+
+def load(folder: Path) -> "Trained":
+    """A run of any method. Raises UserError when the folder holds none."""
+    from lib.cud.baselines import ConsistencyFlow
+    from lib.cud.fit import KIND
+    from lib.cud.train import load_trained
+    from lib.training.checkpoint import load_checkpoint
+    from lib.training.loop import History
+
+    flow = load_trained(folder)
+    method = str(load_checkpoint(folder, KIND)[1].get("method", ""))
+    return ConsistencyFlow(flow.config, flow.model, History()) if method.startswith("consistency") else flow
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    samples: "Tensor"
+    nfe: int
+    seconds: float
+
+
+def _draw(flow: "Trained", count: int, nfe: int, solver: str, head: int | None, seed: int) -> _Drawn:
+    import time
+
+    import torch
+
+    from lib.cud.train import TrainedFlow
+    from lib.training.seeding import derive_seed
+
+    start = time.perf_counter()
+    if isinstance(flow, TrainedFlow):
+        result = flow.sample(count, nfe, solver=solver, seed=seed, head=head)
+        samples, calls = result.samples, result.nfe
+    else:
+        sizes = [min(1000, count - first) for first in range(0, count, 1000)]
+        pieces = [flow.sample(size, nfe, seed=derive_seed(seed, i)) for i, size in enumerate(sizes)]
+        samples, calls = torch.cat([piece.samples for piece in pieces]), pieces[0].nfe
+    return _Drawn(samples, calls, time.perf_counter() - start)
+
+
+def _check_sampling(flow: "Trained", calls: list[int], solver: str, head: int | None) -> None:
+    """Refuse bad settings before anything is loaded or computed."""
+    from lib.cud.samplers import steps_for
+    from lib.cud.train import TrainedFlow
+
+    if not isinstance(flow, TrainedFlow) and (solver != "euler" or head not in (None, 1)):
+        raise UserError("a consistency model jumps, it integrates nothing: leave --solver and --head out.")
+    heads = len(flow.model.heads)
+    if head is not None and not 1 <= head <= heads:
+        raise UserError(f"--head {head} is not there: this model has heads 1 to {heads}.")
+    for nfe in calls:
+        steps_for("euler" if solver == "adaptive" else solver, nfe)
+
+
+def evaluate(options: CUDEvaluateOptions) -> Report:
+    """The distance between samples and data at each number of network calls."""
+    from lib.cud.evaluate import flow_straightness, make_judge
+    from lib.cud.networks.config import MLPConfig
+    from lib.cud.train import TrainedFlow, check_shape, load_data
+    from lib.training.progress import progress_bar
+    from lib.training.seeding import derive_seed
+
+    flow = load(options.checkpoint)
+    _check_sampling(flow, options.nfe, options.solver, options.head)
+    points = isinstance(flow.config.network, MLPConfig)
+    if options.inception and points:
+        raise UserError("--inception is for images; this run was trained on points.")
+    if options.straightness and not isinstance(flow, TrainedFlow):
+        raise UserError("--straightness is for flows: a consistency model walks no path.")
+    data, size = options.data or flow.config.data, None if points else flow.config.network.resolution
+    training = load_data(data, "train", size=size)
+    check_shape(flow.config, training)
+    fid = _fid_to(training) if options.inception else None
+    note("Preparing the comparison ...")
+    judge = make_judge(training, load_data(data, "test", size=size))
+    count = options.samples or (5000 if points else 1000)
+    rows = []
+    calls = options.nfe[:1] if options.solver == "adaptive" else options.nfe
+    for nfe in progress_bar(calls, description="sampling"):
+        drawn = _draw(flow, count, nfe, options.solver, options.head, derive_seed(options.seed, "judged"))
+        row = {"nfe": drawn.nfe, "distance": judge(drawn.samples)}
+        row["milliseconds_per_sample"] = 1000 * drawn.seconds / count
+        if fid is not None:
+            row["fid"] = fid(drawn.samples)
+        rows.append(row)
+    record = {
+        "system": "cud", "checkpoint": str(options.checkpoint), "preset": flow.config.name, "data": data,
+        "session": getattr(flow, "session", 1), "solver": options.solver,
+        "head": options.head or len(flow.model.heads), "samples": count, "seed": options.seed,
+        "metric": judge.metric, "floor": judge.floor, "results": rows,
+    }  # fmt: skip
+    if options.straightness:
+        record["straightness"] = flow_straightness(flow, samples=min(count, 1000), head=options.head)
+    return Report(_table(record), record)
+
+
+def _table(record: dict[str, Any]) -> str:
+    lines = [f"{record['metric']} to {record['data']}, {record['samples']:,} samples, solver {record['solver']}"]
+    lines.append(f"{'NFE':>5} {'distance':>10} {'ms a sample':>12}" + " " * 4 + "FID" * ("fid" in record["results"][0]))
+    for row in record["results"]:
+        fid = f"{row['fid']:7.2f}" if "fid" in row else ""
+        lines.append(f"{row['nfe']:>5} {row['distance']:>10.4g} {row['milliseconds_per_sample']:>12.3g}{fid}")
+    lines.append(f"Other real data score {record['floor']:.4g}.")
+    if "straightness" in record:
+        lines.append(f"Straightness {record['straightness']:.4g} (0: straight paths).")
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _fid_to(training) -> Callable[["Tensor"], float]:
+    """The FID to the whole training set."""
+    import torch
+
+    from lib.vision.data import to_float
+    from lib.vision.inception import inception_features, inception_fid
+
+    extract = inception_features()
+
+    def fid(samples: "Tensor") -> float:
+        real = (to_float(training.read(piece)) for piece in torch.arange(len(training)).split(250))
+        return inception_fid(real, samples.clamp(-1, 1).split(250), extract)
+
+    return fid
+
+
+def sample(options: CUDSampleOptions) -> Report:
+    """Draw samples and write them as one picture: a grid of images, or a scatter plot of points."""
+    if options.out.suffix.lower() != ".png":
+        raise UserError(f"{options.out} must end in .png: no other kind of picture is written.")
+    if not options.out.parent.is_dir():
+        raise UserError(f"There is no folder {options.out.parent}: create it, or choose another file with --out.")
+    flow = load(options.checkpoint)
+    _check_sampling(flow, [options.nfe], options.solver, options.head)
+    drawn = _draw(flow, options.n, options.nfe, options.solver, options.head, options.seed)
+    write_beside(options.out, _picture(drawn.samples))
+    text = f"{options.out}: {options.n} samples at {drawn.nfe} network calls in {drawn.seconds:.2f} s."
+    record = {"system": "cud", "out": str(options.out), "samples": options.n, "nfe": drawn.nfe}
+    return Report(text, record)
+
+
+def _picture(samples: "Tensor") -> bytes:
+    """A PNG. An image's pixels become squares of whole pixels, so that they stay crisp."""
+    from lib.figures import plot_clouds, png_bytes
+    from lib.figures.grids import sheet
+
+    if samples.dim() == 2:
+        return png_bytes(plot_clouds({"samples": samples}, columns=1))
+    import numpy as np
+    from PIL import Image
+
+    pixels = sheet(samples, columns=max(1, round(len(samples) ** 0.5)))
+    scale = max(1, round(640 / pixels.shape[1]))
+    large = np.round(255 * pixels.repeat(scale, 0).repeat(scale, 1)).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(large.squeeze()).save(buffer, format="png")
+    return buffer.getvalue()
+
+
+def reproduce(seeds: int, out: Path) -> "list[Measurement]":
+    """The card's claims over several seeds; the curves go to the folder ``out``."""
+    from lib.cud.reproduce import reproduce as measure
+
+    return measure(seeds, note, out)

@@ -1,0 +1,94 @@
+"""The methods that the chapter sets side by side, each with its share of one computing budget.
+
+The unit of work is a forward pass of the network over one batch; a backward pass counts two (``passes_per_step``).
+Every first session and every peer gets the same number of passes, teachers and stored pairs included.
+"""
+
+from dataclasses import dataclass, replace
+
+from lib.cud.baselines import ConsistencyFlow, consistency_training, progressive_distillation, reflow
+from lib.cud.config import CatchUpConfig, CUDConfig, with_method
+from lib.cud.evaluate import equal_compute_steps, passes_per_step
+from lib.cud.fit import Run
+from lib.cud.train import Data, TrainedFlow, train
+
+FLOW = "flow matching"
+FLOW_EQUAL = "flow matching, equal compute"
+RK12 = "catch-up RK12"
+RK12_WIDE = "catch-up RK12, fixed step 1/4"
+RK23 = "catch-up RK23"
+RK34 = "catch-up RK34"
+OT = "minibatch OT"
+OT_CATCH_UP = "minibatch OT and catch-up"
+LEARNED = "learned coupling"
+LEARNED_CATCH_UP = "learned coupling and catch-up"
+REFLOW = "reflow"
+PROGRESSIVE = "progressive distillation"
+CONSISTENCY = "consistency training"
+SECOND_ON_FLOW = "second session on flow matching"
+SECOND_ON_CATCH_UP = "second session on catch-up"
+
+WIDE_STEPS = CatchUpConfig(step_size="fixed", grid=4)
+
+
+def with_steps(config: CUDConfig, steps: int) -> CUDConfig:
+    """The same run for another number of iterations."""
+    return replace(config, optimiser=replace(config.optimiser, steps=steps))
+
+
+def first_sessions(config: CUDConfig, *, equal_compute: tuple[str, ...] = ()) -> dict[str, CUDConfig]:
+    """The first sessions to compare, from one base configuration: label -> configuration.
+
+    All run for the base's number of iterations, but for ``FLOW_EQUAL``, which gets RK12's network work.
+
+    Args:
+        equal_compute: labels whose runs are shortened to RK12's network work instead.
+    """
+    narrow = replace(config, catch_up=CatchUpConfig())
+    runs = {
+        FLOW: with_method(narrow, "flow_matching"),
+        RK12: narrow,
+        RK12_WIDE: replace(narrow, catch_up=WIDE_STEPS),
+        RK23: with_method(narrow, "rk23"),
+        RK34: with_method(narrow, "rk34"),
+        OT: with_method(narrow, "minibatch_ot"),
+        OT_CATCH_UP: with_method(narrow, "catch_up_ot"),
+        LEARNED: with_method(narrow, "learned_coupling"),
+        LEARNED_CATCH_UP: with_method(narrow, "catch_up_learned"),
+    }
+    steps = config.optimiser.steps
+    runs = {
+        label: with_steps(run, equal_compute_steps(narrow, run, steps)) if label in equal_compute else run
+        for label, run in runs.items()
+    }
+    longer = with_steps(runs[FLOW], equal_compute_steps(narrow, runs[FLOW], steps))
+    return {FLOW: runs.pop(FLOW), FLOW_EQUAL: longer, **runs}
+
+
+@dataclass(frozen=True)
+class Peers:
+    """The three methods that aim at few steps by other means."""
+
+    reflow: TrainedFlow
+    progressive: dict[int, TrainedFlow]
+    consistency: ConsistencyFlow
+
+
+def train_peers(config: CUDConfig, data: Data, run: Run) -> Peers:
+    """Reflow, progressive distillation and consistency training, each at the work of one RK12 session.
+
+    Reflow and progressive distillation share their teacher: flow matching with half of the budget.
+    """
+    narrow = replace(config, catch_up=CatchUpConfig())
+    budget = config.optimiser.steps * passes_per_step(narrow)
+    plain = with_method(narrow, "flow_matching")
+    teacher = train(with_steps(plain, round(budget / 2 / 3)), data, run.named("teacher of the peers"))
+    batch = config.optimiser.batch_size
+    # Half of the budget is left: reflow pays 16 passes for each batch of pairs, and 3 a step.
+    pairs = round(0.2 * budget / 2 / 16) * batch
+    return Peers(
+        reflow=reflow(teacher, run.named(REFLOW), pairs=pairs, steps=round(0.8 * budget / 2 / 3), teacher_steps=16),
+        progressive=progressive_distillation(teacher, run.named(PROGRESSIVE), data=data, steps=round(budget / 2 / 5)),
+        # One pass more than flow matching: the target.
+        consistency=consistency_training(with_steps(plain, round(budget / 4)), data, run.named(CONSISTENCY)),
+    )

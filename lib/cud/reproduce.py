@@ -1,0 +1,180 @@
+"""``papers reproduce cud``: the claims over several seeds, and the curves of quality against network calls."""
+
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from lib.cud import claims, comparison
+from lib.cud import comparison as names
+from lib.cud.claims import BySeed, Finding, Scores
+from lib.cud.config import CUDConfig, scaled, toy
+from lib.cud.curves import Curves, save_curves
+from lib.cud.evaluate import Judge, flow_straightness, make_judge, quality
+from lib.cud.fit import Run
+from lib.cud.second_session import second_session
+from lib.cud.train import TrainedFlow, load_data, train
+from lib.errors import UserError
+from lib.papers import RESULTS, Measurement, measurement
+
+CALLS = (1, 2, 4, 8, 16, 32)
+IN_THE_PLANE = ("ring", "checkerboard")
+DIGITS = "handwritten digits, 8x8"
+PLANE_UNIT, DIGITS_UNIT = "SW₂", "FD"
+
+
+@dataclass(frozen=True)
+class Study:
+    """One seed of the whole comparison on one data set.
+
+    Attributes:
+        scores: method -> network calls -> distance. straightness: method -> S. floor: what fresh data score.
+        minutes: wall time.
+    """
+
+    data: str
+    seed: int
+    scores: Scores
+    straightness: dict[str, float]
+    floor: float
+    minutes: float
+
+
+def study(config: CUDConfig, data: str, seed: int, labels: Iterable[str]) -> Study:
+    """Train, distil and judge everything once.
+
+    Args:
+        labels: which first sessions of ``comparison.first_sessions`` to run; the second sessions and the peers follow.
+    """
+    start = time.perf_counter()
+    training, test = load_data(data), load_data(data, "test")
+    judge = make_judge(training, test)
+    run = Run(seed=seed, progress=False)
+    scores: Scores = {}
+    straightness: dict[str, float] = {}
+    flows: dict[str, TrainedFlow] = {}
+    for label, settings in comparison.first_sessions(config).items():
+        if label not in labels:
+            continue
+        flow = flows[label] = train(settings, training, run)
+        for head in range(1, settings.heads + 1):
+            # One head: the method's own name. Several: each is a curve of its own.
+            name = label if settings.heads == 1 else f"{label}, head {head}"
+            scores[name] = quality(flow, judge, CALLS, seed=seed, head=head)
+            straightness[name] = flow_straightness(flow, seed=seed, head=head)
+    for label, first in ((names.SECOND_ON_FLOW, names.FLOW_EQUAL), (names.SECOND_ON_CATCH_UP, second_start(config))):
+        flow = second_session(flows[first], run, config.second_session)
+        scores[label] = quality(flow, judge, (1,), seed=seed)
+    scores |= peer_scores(comparison.train_peers(config, training, run), judge, seed)
+    return Study(data, seed, scores, straightness, judge.floor, (time.perf_counter() - start) / 60)
+
+
+def second_start(config: CUDConfig) -> str:
+    """Which catch-up run the second session starts from: the one that the configuration itself describes."""
+    return names.RK12_WIDE if config.catch_up == comparison.WIDE_STEPS else names.RK12
+
+
+def peer_scores(peers: comparison.Peers, judge: Judge, seed: int) -> Scores:
+    """Scores of the three peers. Consistency training is not asked for more than 8 calls, where it only degrades."""
+    return {
+        names.REFLOW: quality(peers.reflow, judge, CALLS, seed=seed),
+        names.PROGRESSIVE: {
+            n: quality(flow, judge, (n,), seed=seed)[n] for n, flow in sorted(peers.progressive.items())
+        },
+        names.CONSISTENCY: {
+            n: judge(peers.consistency.sample(judge.samples, n, seed=seed).samples) for n in (1, 2, 4, 8)
+        },
+    }
+
+
+def reproduce(
+    seeds: int = 3,
+    note: Callable[[str], None] = lambda text: None,
+    out: Path | str = RESULTS,
+    processes: int | None = None,
+) -> list[Measurement]:
+    """Every claim that this machine can test, over ``seeds`` seeds (0, 1, ...), on the plane and on the digits.
+
+    The curves of quality against network calls go to ``cud-curves.json`` in the folder ``out``; the measurements are
+    returned. ``note`` is told what is done. ``processes``: how many studies run side by side, one torch thread each
+    (measured faster than several threads on one); all cores if None.
+
+    Raises:
+        UserError: fewer than one seed.
+    """
+    if seeds < 1:
+        raise UserError(f"the number of seeds must be at least 1, not {seeds}.")
+    everything = tuple(comparison.first_sessions(toy()))
+    few = (names.FLOW, names.FLOW_EQUAL, names.RK12, names.RK12_WIDE)
+    jobs = [(scaled(), "embedded", seed, few) for seed in range(seeds)]  # the longest first
+    jobs += [(toy(), data, seed, everything) for data in IN_THE_PLANE for seed in range(seeds)]
+    studies = _side_by_side(jobs, processes or os.cpu_count() or 1, note)
+
+    found: list[Measurement] = []
+    curves: list[Curves] = []
+    for data in IN_THE_PLANE:
+        scores, straight, floors, minutes = _gathered(studies, data)
+        curves.append(Curves.over_seeds(f"2-D {data}", "sliced Wasserstein distance", scores, floors))
+        findings = [
+            claims.few_steps("few-steps-2d", scores, PLANE_UNIT, names.RK12),
+            claims.straightening_order(straight),
+            claims.second_session(scores, PLANE_UNIT),
+            claims.second_session_floor(scores, floors, PLANE_UNIT),
+            claims.one_step_needs_second_session(scores, PLANE_UNIT),
+            claims.rk_order(scores, PLANE_UNIT),
+            claims.peers_at_equal_compute(scores, PLANE_UNIT),
+        ]
+        found += [_measured(finding, "toy", f"2-D {data}", minutes) for finding in findings]
+    scores, _, floors, minutes = _gathered(studies, "embedded")
+    curves.append(Curves.over_seeds(DIGITS, "Fréchet distance", scores, floors))
+    findings = [
+        claims.few_steps("few-steps-digits", scores, DIGITS_UNIT, names.RK12_WIDE),
+        claims.second_session(scores, DIGITS_UNIT),
+        claims.second_session_floor(scores, floors, DIGITS_UNIT),
+    ]
+    found += [_measured(finding, "scaled", DIGITS, minutes) for finding in findings]
+    save_curves(curves, out)
+    return found
+
+
+def _side_by_side(jobs: list[tuple], processes: int, note: Callable[[str], None]) -> list[Study]:
+    if processes == 1:
+        return [_noted(study(*job), note) for job in jobs]
+    # Spawned, not forked: a fork of a process that has used torch's threads may hang.
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=spawn, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        return [_noted(done.result(), note) for done in as_completed([pool.submit(study, *job) for job in jobs])]
+
+
+def _noted(done: Study, note: Callable[[str], None]) -> Study:
+    note(f"{done.data}, seed {done.seed}: {done.minutes:.1f} min")
+    return done
+
+
+def _gathered(studies: list[Study], data: str) -> tuple[BySeed, dict[int, dict[str, float]], dict[int, float], float]:
+    chosen = sorted((one for one in studies if one.data == data), key=lambda one: one.seed)
+    return (
+        {one.seed: one.scores for one in chosen},
+        {one.seed: one.straightness for one in chosen},
+        {one.seed: one.floor for one in chosen},
+        round(sum(one.minutes for one in chosen), 1),
+    )
+
+
+def _measured(finding: Finding, preset: str, data: str, minutes: float) -> Measurement:
+    return measurement(
+        system=claims.SYSTEM,
+        claim=finding.claim,
+        source="reproduce",
+        verdict=finding.verdict,
+        summary=finding.summary,
+        values=finding.values,
+        preset=preset,
+        data=data,
+        minutes=minutes,
+    )

@@ -1,0 +1,211 @@
+"""Sessions learn, resume and are read back; the peers learn too."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from lib.cud import comparison
+from lib.cud.baselines import consistency_distillation, grid_size, progressive_distillation, pseudo_huber, reflow
+from lib.cud.config import CatchUpConfig, CUDConfig, SecondSessionConfig, preset_named, toy, with_method
+from lib.cud.evaluate import equal_compute_steps, flow_straightness, make_judge, passes_per_step, quality
+from lib.cud.fit import Run
+from lib.cud.samplers import sample
+from lib.cud.second_session import distillation_targets, one_step_loss, second_session
+from lib.cud.train import TrainedFlow, check_shape, load_data, load_trained, train
+from lib.errors import UserError
+from lib.training.checkpoint import load_checkpoint
+from lib.vision.data import load_images
+
+RUN = Run(seed=0, progress=False)
+
+
+def small(method: str = "rk12", steps: int = 500, **changes) -> CUDConfig:
+    config = with_method(replace(toy(), data="checkerboard"), method)
+    return replace(comparison.with_steps(config, steps), **changes)
+
+
+@pytest.fixture(scope="module")
+def points():
+    return load_data("checkerboard")
+
+
+@pytest.fixture(scope="module")
+def judge(points):
+    return make_judge(points, load_data("checkerboard", "test"))
+
+
+@pytest.fixture(scope="module")
+def plain(points):
+    return train(small("flow_matching", 700), points, RUN)
+
+
+@pytest.fixture(scope="module")
+def catch_up(points):
+    return train(small(catch_up=CatchUpConfig(step_size="fixed", grid=4)), points, RUN)
+
+
+def test_a_session_learns_and_catch_up_wins_at_few_steps(plain, catch_up, judge):
+    # Equal compute: 700 steps of 3 passes against 500 of 4. The untrained network is the baseline.
+    untrained = judge(plain.noise(2000, 1))
+    few, many = quality(plain, judge, (2, 16)).values()
+    assert many < 0.6 * untrained
+    assert many < few
+    assert quality(catch_up, judge, (2,))[2] < 0.7 * few
+    assert flow_straightness(catch_up) < 0.8 * flow_straightness(plain)
+
+
+def test_second_session_makes_one_step_enough(catch_up, judge):
+    session = SecondSessionConfig(pairs=4000, steps=150, batch_size=256, learning_rate=1e-3, cosine=True)
+    done = second_session(catch_up, RUN, session)
+    before, after = quality(catch_up, judge, (1,))[1], quality(done, judge, (1,))[1]
+    assert after < 0.6 * before
+    assert done.session == 2
+    with pytest.raises(UserError, match="second session already"):
+        second_session(done, RUN, session)
+
+
+def test_second_session_targets_are_the_walks_clean_estimates(catch_up):
+    session = SecondSessionConfig(pairs=10, steps=1, batch_size=5, learning_rate=1e-3, stages=(0, 14))
+    noise = catch_up.noise(10, 0)
+    targets = distillation_targets(catch_up, noise, session, batch=4)
+    assert targets.shape == (10, 2, 2)
+    one_step = sample(catch_up.model, noise, 1).samples  # the estimate at m = 0 IS the one-step sample
+    assert torch.allclose(targets[:, 0], one_step, atol=1e-5)
+
+
+def test_one_step_loss_by_hand(plain):
+    class Constant(torch.nn.Module):
+        def __init__(self, value):
+            super().__init__()
+            self.value = torch.nn.Parameter(torch.tensor(value))
+
+        def forward(self, x, t, labels=None, head=1):
+            return torch.zeros_like(x) + self.value
+
+    noise, target = torch.zeros(3, 2), torch.ones(3, 2)
+    student, average = Constant(1.0), Constant(0.5)
+    parts = one_step_loss(student, average, noise, target, head=1, anchor=0.1)
+    assert parts["loss"].item() == pytest.approx(4 + 0.1 * 0.25)  # out = -1, so (−1 − 1)² = 4
+    parts["loss"].backward()
+    assert average.value.grad is None
+    assert student.value.grad.item() != 0
+
+
+def test_a_resumed_run_equals_an_unbroken_one(tmp_path, points):
+    config = small("rk23", 30)
+    whole = train(config, points, replace(RUN, out=tmp_path / "whole"))
+    train(config, points, replace(RUN, out=tmp_path / "parts", max_steps=13))
+    parts = train(config, points, replace(RUN, out=tmp_path / "parts", resume=True))
+    for a, b in zip(whole.model.parameters(), parts.model.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert (whole.history["loss"] == parts.history["loss"]).all()
+    one, two = (load_checkpoint(tmp_path / name, "cud")[0] for name in ("whole", "parts"))
+    assert one.keys() == two.keys()
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_a_resumed_second_session_equals_an_unbroken_one(tmp_path, plain):
+    session = SecondSessionConfig(pairs=64, steps=5, batch_size=16, learning_rate=1e-3)
+    whole = second_session(plain, replace(RUN, out=tmp_path / "whole"), session)
+    second_session(plain, replace(RUN, out=tmp_path / "parts", max_steps=7), session)
+    parts = second_session(plain, replace(RUN, out=tmp_path / "parts", resume=True), session)
+    assert all(torch.equal(a, b) for a, b in zip(whole.model.parameters(), parts.model.parameters(), strict=True))
+
+
+def test_a_trained_flow_is_read_back(tmp_path, points):
+    config = small("catch_up_learned", 5)
+    flow = train(config, points, replace(RUN, out=tmp_path / "run"))
+    again = load_trained(tmp_path / "run")
+    assert again.config == config
+    assert again.data == "checkerboard"
+    assert torch.equal(flow.sample(16, 4, seed=3).samples, again.sample(16, 4, seed=3).samples)
+    assert not torch.equal(flow.sample(16, 4, seed=3).samples, again.sample(16, 4, seed=4).samples)
+
+
+def test_same_seed_same_run_and_no_global_state(points):
+    before = torch.random.get_rng_state()
+    one, two = (train(small(steps=5), points, RUN).history["loss"] for _ in range(2))
+    assert (one == two).all()
+    assert torch.equal(before, torch.random.get_rng_state())
+    other = train(small(steps=5), points, replace(RUN, seed=1)).history["loss"]
+    assert (one != other).any()
+
+
+def test_methods_that_differ_in_the_look_ahead_alone_see_the_same_batches(points):
+    plain = train(small("flow_matching", 1), points, RUN).history
+    ahead = train(small("rk12", 1), points, RUN).history
+    assert plain["flow"][0] == ahead["flow"][0]
+
+
+def test_images_train_through_the_same_code():
+    config = comparison.with_steps(preset_named("scaled"), 3)
+    flow = train(config, load_images("embedded"), RUN)
+    assert flow.sample(4, 2).samples.shape == (4, 1, 8, 8)
+    assert flow.sample(4, 3, solver="heun").nfe == 3
+
+
+def test_peers_learn(plain, points, judge):
+    one_step = quality(plain, judge, (1,))[1]
+    straight = reflow(plain, RUN, pairs=5000, steps=300)
+    assert quality(straight, judge, (1,))[1] < 0.5 * one_step
+    assert flow_straightness(straight) < 0.2 * flow_straightness(plain)
+
+    students = progressive_distillation(plain, RUN, data=points, steps=600, start=4)
+    assert list(students) == [2, 1]
+    assert quality(students[1], judge, (1,))[1] < 0.7 * one_step
+
+    distilled = consistency_distillation(replace(plain, config=comparison.with_steps(plain.config, 400)), points, RUN)
+    assert judge(distilled.sample(4000, 1).samples) < 0.7 * one_step
+
+
+def test_budget_of_the_peers_is_that_of_one_session(points, judge):
+    peers = comparison.train_peers(small(steps=600), points, RUN)
+    assert set(peers.progressive) == {8, 4, 2, 1}
+    first_session = judge(train(small(steps=600), points, RUN).sample(4000, 1).samples)
+    assert judge(peers.consistency.sample(4000, 1).samples) < 0.6 * first_session
+
+
+def test_network_work():
+    assert passes_per_step(small("flow_matching")) == 3
+    assert [passes_per_step(small(s)) for s in ("rk12", "rk23", "rk34")] == [4, 6, 8]
+    ema = replace(small(), catch_up=CatchUpConfig(teacher="ema"))
+    assert passes_per_step(ema) == 5
+    assert equal_compute_steps(small("rk12"), small("flow_matching"), 300) == 400
+
+
+def test_pseudo_huber_and_grid():
+    d = torch.tensor([[3.0, 4.0], [0.0, 0.0]])
+    c = 0.00054 * 2**0.5
+    assert pseudo_huber(d).tolist() == pytest.approx([(25 + c * c) ** 0.5 - c, 0.0])
+    assert [grid_size(p) for p in (0, 0.24, 0.26, 0.51, 0.76, 0.999)] == [8, 8, 16, 32, 64, 64]
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: preset_named("huge"), "toy, scaled, mnist, cifar10, imagenet64"),
+        (lambda: with_method(toy(), "ddpm"), "flow_matching, minibatch_ot"),
+        (lambda: CUDConfig.from_dict({**toy().to_dict(), "speed": 3}), "speed"),
+        (lambda: CUDConfig.from_dict({**toy().to_dict(), "optimiser": {"steps": 0}}), "optimiser"),
+        (lambda: CUDConfig.from_dict({**toy().to_dict(), "network": {"kind": "mlp", "widht": 3}}), "widht"),
+        (lambda: check_shape(toy(), load_images("embedded")), "preset that fits"),
+        (lambda: load_data("spiral"), "spiral"),
+        (lambda: replace(toy(), wavelet_weight=1.0), "wavelet"),
+    ],
+)
+def test_bad_settings(call, words):
+    with pytest.raises((UserError, ValueError), match=words):
+        call()
+
+
+def test_bad_requests(plain):
+    assert isinstance(plain, TrainedFlow)
+    for call, words in (
+        (lambda: plain.sample(0, 4), "at least 1"),
+        (lambda: plain.sample(4, 0), "nfe must be at least 1"),
+        (lambda: plain.sample(4, 4, solver="rk5"), "solver 'rk5'"),
+        (lambda: progressive_distillation(plain, data=torch.zeros(4, 2), steps=8, start=6), "power of two"),
+    ):
+        with pytest.raises(UserError, match=words):
+            call()
