@@ -327,3 +327,15 @@ class TestEveryFigure:
                 "e => getComputedStyle(e).backgroundColor.match(/\\\\d+/g).map(Number)".replace("\\\\", "\\")
             )
         assert (max(red, green, blue) < 60) == (page_name == "all-dark")
+
+    @pytest.mark.parametrize("name", ["particles", "digits", "curves"])
+    def test_a_still_picture_stands_there_without_javascript(self, browser, folder, name):
+        context = browser.new_context(java_script_enabled=False)
+        page = context.new_page()
+        page.goto((folder / f"{name}.html").as_uri())
+        still = page.locator(".ptr-still svg[role=img]")
+        box = still.bounding_box()
+        assert box["width"] > 300
+        assert box["height"] > 80
+        assert still.get_attribute("aria-label").endswith(".")
+        context.close()
