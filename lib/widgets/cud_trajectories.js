@@ -325,7 +325,8 @@ function render({ model, el, signal }) {
     picture.setAttribute("aria-label",
       `${now.length / 2} particles at time ${chosen.t.toFixed(2)}, carried by ${entry.name} with ${RULES[chosen.solver].label} in ${plural(chosen.steps, "step")}.`);
     spoken.say(`${entry.name}, ${RULES[chosen.solver].label}, ${plural(chosen.steps, "step")}, ${plural(result.calls, "network call")}. ` +
-      `At t = ${chosen.t.toFixed(2)} the particles are on average ${figure(here)} from the nearest data point; at the end ${figure(nearest)}` +
+      (chosen.t > 0 ? `At t = ${chosen.t.toFixed(2)} the particles are on average ${figure(here)} from the nearest data point; at the end ${figure(nearest)}`
+        : `At the end, t = 0.00, the particles are on average ${figure(nearest)} from the nearest data point`) +
       (exact ? `, and ${figure(result.error)} from where exact paths would end.` : "."));
   }
 
