@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lib.cud.baselines import ConsistencyFlow
     from lib.cud.config import CUDConfig
     from lib.cud.fit import Run
-    from lib.cud.train import TrainedFlow
+    from lib.cud.train import Data, TrainedFlow
     from lib.papers import Measurement
 
     Trained = TrainedFlow | ConsistencyFlow
@@ -124,26 +124,40 @@ def _described(config: "CUDConfig") -> dict[str, Any]:
 
 def train(options: CUDTrainOptions) -> Report | None:
     """Train Catch-Up Distillation, one of its ablations, or a method that it is compared with."""
+    from lib.cud.suit_data import load_suited
     from lib.cud.train import load_trained
 
     _check_combination(options)
     flow = None if options.source is None else load_trained(options.source)
     config = _configuration(options, flow)
     label = "session2" if options.session == 2 else options.method
-    out = options.out or Path("runs") / f"cud-{config.name}-{label}-{options.seed}"
+    out = options.out or default_out(config.name, label, options.seed)
     require_new_run(out, options.resume)
+    data, notes = None, []
+    if not _learns_from_pairs(options):
+        config, data, notes = load_suited(config, options.data)
     run = _run(options, config, out)
-    quiet = run.rank > 0
-    if not quiet:
-        note(f"Run in {out}.")
+    if run.rank == 0:
+        for text in (f"Run in {out}.", *notes):
+            note(text)
     try:
-        result, steps, seconds = _carry_out(options, config, flow, run, (lambda text: None) if quiet else note)
+        result, steps, seconds = _carry_out(options, config, flow, data, run)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(_what_is_kept(out)) from None
-    if quiet:
+    if run.rank:
         return None
     text = f"{steps:,} steps in {seconds:.0f} s. Next: `papers evaluate cud --checkpoint {result}`."
     return Report(text, {"system": "cud", "out": str(result), "steps": steps, "seconds": seconds})
+
+
+def default_out(preset: str, label: str, seed: int) -> Path:
+    """The folder of a run that names none; ``label`` is its method, or session2."""
+    return Path("runs") / f"cud-{preset}-{label}-{seed}"
+
+
+def _learns_from_pairs(options: CUDTrainOptions) -> bool:
+    """Whether a trained run is the only source of the training data."""
+    return options.session == 2 or options.method == "reflow"
 
 
 def _check_combination(options: CUDTrainOptions) -> None:
@@ -157,7 +171,7 @@ def _check_combination(options: CUDTrainOptions) -> None:
         raise UserError("the second session continues the run of --from: leave --method out.")
     if needs_flow and options.preset is not None:
         raise UserError("the run of --from brings its preset: leave --preset out.")
-    if options.data is not None and (options.session == 2 or options.method == "reflow"):
+    if options.data is not None and _learns_from_pairs(options):
         raise UserError(f"{what} learns from what the run of --from draws: leave --data out.")
     if options.resume and options.method in _WRITTEN_AT_THE_END:
         raise UserError(f"{what} writes its networks at the end only, so it cannot be resumed: leave --resume out.")
@@ -217,44 +231,47 @@ def _run(options: CUDTrainOptions, config: "CUDConfig", out: Path) -> "Run":
 
 
 def _carry_out(
-    options: CUDTrainOptions, config: "CUDConfig", flow: "TrainedFlow | None", run: "Run", tell: Callable[[str], None]
+    options: CUDTrainOptions, config: "CUDConfig", flow: "TrainedFlow | None", data: "Data | None", run: "Run"
 ) -> tuple[Path, int, float]:
     """Train, and return the folder to evaluate, the steps made and the seconds that they took."""
     from lib.cud import baselines
     from lib.cud.second_session import second_session
-    from lib.cud.suit_data import load_suited
     from lib.cud.train import train as train_flow
 
+    if flow is not None:
+        flow = replace(flow, config=config)
     if options.session == 2:
-        tell("Drawing the pairs of the second session ...")
-        found = second_session(flow, run.named("second session"), config.second_session)
-        return run.out, found.history.steps, found.history.seconds
-    if options.method == "reflow":
-        tell("Drawing the pairs of reflow ...")
-        start = replace(flow, config=config)
-        found = baselines.reflow(start, run.named("reflow"), pairs=_reflow_pairs(config), steps=config.optimiser.steps)
-        return run.out, found.history.steps, found.history.seconds
+        history = second_session(flow, run.named("second session")).history
+    elif options.method == "reflow":
+        pairs, steps = _reflow_pairs(config), config.optimiser.steps
+        history = baselines.reflow(flow, run.named("reflow"), pairs=pairs, steps=steps).history
+    elif options.method in _WRITTEN_AT_THE_END:
+        return _carry_out_unsaved(options, config, flow, data, run)
+    else:
+        history = train_flow(config, data, run).history
+    return run.out, history.steps, history.seconds
 
-    config, data, notes = load_suited(config, options.data)
-    for text in notes:
-        tell(text)
-    if options.method not in _WRITTEN_AT_THE_END:
-        found = train_flow(config, data, run)
-        return run.out, found.history.steps, found.history.seconds
-    tell(f"note: method '{options.method}' writes its networks at the end only; it cannot be resumed.")
-    unsaved = replace(run, out=None, resume=False).named(options.method.replace("_", " "))
+
+def _carry_out_unsaved(
+    options: CUDTrainOptions, config: "CUDConfig", flow: "TrainedFlow | None", data: "Data", run: "Run"
+) -> tuple[Path, int, float]:
+    """The methods whose result is several networks, or is sampled in its own way: kept when all is done."""
+    from lib.cud import baselines
+
+    note(f"note: method '{options.method}' is written at the end only, and cannot be resumed.")
+    unsaved = replace(run, out=None).named(options.method.replace("_", " "))
     if options.method == "progressive_distillation":
-        start = replace(flow, config=config)
-        students = baselines.progressive_distillation(start, unsaved, data=data, steps=config.optimiser.steps)
-        for steps, student in students.items():
-            _save(run, run.out / f"{steps}-steps", student, config.data, options)
-        tell(f"One network for each number of steps: {run.out}/1-steps to {run.out}/{max(students)}-steps.")
+        steps = config.optimiser.steps
+        students = baselines.progressive_distillation(flow, unsaved, data=data, steps=steps)
+        for number, student in students.items():
+            _save(run, run.out / f"{number}-steps", student, config.data, options)
+        note(f"One network for each number of steps: {run.out}/1-steps to {run.out}/{max(students)}-steps.")
         histories = [student.history for student in students.values()]
         return run.out / "1-steps", sum(h.steps for h in histories), sum(h.seconds for h in histories)
     if options.method == FROM_DATA:
         found = baselines.consistency_training(config, data, unsaved)
     else:
-        found = baselines.consistency_distillation(replace(flow, config=config), data, unsaved)
+        found = baselines.consistency_distillation(flow, data, unsaved)
     _save(run, run.out, found, config.data, options)
     return run.out, found.history.steps, found.history.seconds
 

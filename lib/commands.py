@@ -1,0 +1,121 @@
+"""What a system offers the command line: the options of its commands, and what the functions behind them return.
+
+Each system has a module ``lib.<system>.command_line`` with the functions of ``System``. The options of ``train``,
+``evaluate`` and ``sample`` are a frozen dataclass, one for each function, named by the annotation of its argument. The
+command line makes its flags from the fields, so a system adds a flag by adding a field. The ones here are common to all.
+"""
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
+
+from typer import Option
+
+from lib.errors import UserError
+
+if TYPE_CHECKING:
+    from lib.papers import Measurement
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a command found: ``text`` for people, ``record`` (plain JSON types) for programs."""
+
+    text: str
+    record: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions:
+    """Flags of ``papers train`` that every system has."""
+
+    preset: Annotated[str | None, Option(help="Size of the run (default: scaled).")] = None
+    data: Annotated[str | None, Option(help="'embedded', a known set, or a folder (default: the preset's own).")] = None
+    seed: Annotated[int, Option(min=0, help="Of the weights, the order of the data and all noise.")] = 0
+    max_steps: Annotated[int | None, Option(min=1, help="Stop early; no schedule changes.")] = None
+    batch_size: Annotated[int | None, Option(min=1, help="Samples a step, instead of the preset's.")] = None
+    out: Annotated[Path | None, Option(help="Folder of the run (default: runs/SYSTEM-PRESET-METHOD-SEED).")] = None
+    resume: Annotated[bool, Option("--resume", help="Go on from the checkpoint in the folder of the run.")] = False
+    checkpoint_every: Annotated[int, Option(min=0, help="Steps between checkpoints; 0: one, at the end.")] = 1000
+    accelerator: Annotated[str, Option(help="auto (a CUDA device, else the processor), cpu, cuda, gpu or mps.")] = (
+        "auto"
+    )
+    devices: Annotated[str, Option(help="How many devices on this machine, or 'auto'.")] = "1"
+    num_nodes: Annotated[int, Option(min=1, help="How many machines.")] = 1
+    strategy: Annotated[str, Option(help="auto, ddp, ddp_spawn or ddp_notebook.")] = "auto"
+    precision: Annotated[str | None, Option(help="32-true, 64-true, bf16-mixed or bf16-true (default: preset's).")] = (
+        None
+    )
+    workers: Annotated[int, Option(min=0, help="Processes that read image files ahead.")] = 0
+    threads: Annotated[int | None, Option(min=1, help="Threads for one tensor operation (default: torch's).")] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions:
+    """Flags of ``papers evaluate`` that every system has."""
+
+    checkpoint: Annotated[Path, Option(help="Folder of a run.")]
+    data: Annotated[str | None, Option(help="What to compare with (default: what the run was trained on).")] = None
+    seed: Annotated[int, Option(min=0, help="Of all noise.")] = 0
+    as_json: Annotated[bool, Option("--json", help="One JSON object on stdout.")] = False
+
+
+class System(Protocol):
+    """The module ``lib.<system>.command_line``. ``sample`` is there where a system generates something."""
+
+    train: Callable[[Any], Report | None]
+    """None in a process that only helps another."""
+    evaluate: Callable[[Any], Report]
+    sample: Callable[[Any], Report]
+
+    def describe(self, preset: str | None) -> Report:
+        """Configuration, parameters and multiplies of one preset, or of all."""
+
+    def reproduce(self, seeds: int, out: Path) -> "list[Measurement]":
+        """The card's claims over seeds 0, 1, ...; further files may be written to the folder ``out``."""
+
+
+def note(text: str) -> None:
+    """Tell the reader something on stderr, where it disturbs no JSON."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def require_new_run(out: Path, resume: bool) -> None:
+    """Refuse, before anything is computed, a folder of a run that could not be written in the end.
+
+    Raises:
+        UserError: it holds a checkpoint that is not to be resumed, is a file, or cannot be written.
+    """
+    from lib.training.checkpoint import has_checkpoint
+
+    if has_checkpoint(out) and not resume:
+        raise UserError(f"{out} already holds a run: add --resume, or choose another folder with --out.")
+    require_writable(out)
+
+
+def require_writable(folder: Path) -> None:
+    """Raise UserError unless ``folder`` is there or can be made, and can be written."""
+    nearest = folder
+    while not nearest.exists() and nearest != nearest.parent:
+        nearest = nearest.parent
+    if not nearest.is_dir():
+        raise UserError(f"{nearest} is a file: choose another folder with --out.")
+    if not os.access(nearest, os.W_OK):
+        raise UserError(f"{nearest} cannot be written: choose another folder with --out.")
+
+
+def write_beside(path: Path, content: bytes) -> None:
+    """Write a file under another name and rename it, so that nobody ever sees half of it."""
+    handle, beside = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.chmod(beside, 0o644)  # mkstemp makes it private
+        os.replace(beside, path)
+    except BaseException:
+        Path(beside).unlink(missing_ok=True)
+        raise
