@@ -30,6 +30,8 @@ def assemble(layout: Layout, stored: bool) -> Path:
     stored: take the outputs that are committed in `chapters/` instead of those of the last run here.
     Raises SiteError when a chapter has not been run here as it stands now.
     """
+    if layout.pages and not (layout.root / "_config.yml").is_file():  # both are read before anything is written
+        raise UserError(f"{layout.root}/_config.yml is missing; start in the book's folder.")
     source = layout.build / "source"
     shutil.rmtree(source, ignore_errors=True)
     source.mkdir(parents=True)

@@ -1,8 +1,9 @@
-"""What the site needs beyond Jupyter Book: a page that asks no other host for anything, and our two directives.
+"""What the site needs beyond Jupyter Book: a page that asks no other host for anything, and our three directives.
 
 - MathJax is copied out of the installed package `sphinx-mathjax-offline`: the component and its fonts only.
 - Scripts that would call another host (Thebe) or carry dead weight (saved widget state) are taken out.
-- `{chapter-cards}` draws the chapters from the cards in `seeds/`; `{scoreboard}` the claims with what was measured.
+- `{chapter-cards}` draws the chapters from the cards in `seeds/`; `{scoreboard}` the claims with what was measured;
+  `{front}` is the landing page's picture.
 - Buttons for a repository or a launch service appear only when the environment names one (`lib.book.site.SETTINGS`).
 """
 
@@ -17,6 +18,7 @@ from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
 
+from lib.book.front import front_picture
 from lib.book.layout import Layout
 from lib.papers import load_cards, scoreboard_html
 
@@ -112,6 +114,13 @@ def _people(authors) -> str:
     return ", ".join(names) if len(names) <= 3 else f"{names[0]} and {len(names) - 1} others"
 
 
+class Front(SphinxDirective):
+    """`{front}`: the landing page's picture, paths from noise to two arcs of points: bent, then straight."""
+
+    def run(self) -> list[nodes.Node]:
+        return [nodes.raw("", front_picture(), format="html")]
+
+
 class Scoreboard(SphinxDirective):
     """`{scoreboard}`: every claim, the paper's figure, what was measured here, the verdict."""
 
@@ -124,6 +133,7 @@ class Scoreboard(SphinxDirective):
 
 def setup(app: Sphinx) -> dict:
     app.add_directive("chapter-cards", ChapterCards)
+    app.add_directive("front", Front)
     app.add_directive("scoreboard", Scoreboard)
     app.connect("config-inited", _buttons, priority=400)
     app.connect("builder-inited", _own_mathjax)

@@ -50,7 +50,9 @@ def write_notebook(path: Path, title: str, code) -> None:
 @pytest.fixture(scope="session")
 def site(tmp_path_factory) -> Path:
     """The site of this repository, built once from the stored outputs; test processes share it."""
-    shared = tmp_path_factory.getbasetemp().parent
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent  # the run's folder, above those of its processes
     with open(shared / "site.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         place = shared / "built-site"

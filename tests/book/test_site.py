@@ -100,7 +100,7 @@ def test_the_front_door_leads_to_the_landing_page(visit, site, address, over):
     seen.page.goto(f"{address}/" if over == "http" else (site / "index.html").as_uri())
     seen.page.wait_for_url(f"**/{PAGES[0]}")
     settled(seen.page)
-    assert seen.page.locator("h1").inner_text().startswith("Papers That Run")
+    assert seen.page.locator("h1").first.inner_text().startswith("Papers That Run")
     assert seen.complaints == []
 
 
@@ -251,3 +251,24 @@ def test_no_button_leads_to_a_repository_that_nobody_configured(site):
         assert "btn-source-repository-button" not in text
         assert "mybinder.org" not in text
         assert "colab.research" not in text
+
+
+def test_the_faults_are_seen_where_they_are(visit):
+    seen = visit()
+    seen.page.set_content(
+        "<p>left over: $$x$$</p><p>$\\frac{1}{2}$</p><code>\\frac in code is fine</code>"
+        "<img src='missing.png' alt='figure 1' style='width:9px;height:9px'>"
+        "<div style='width:3000px'>wide</div><div class='bw' data-ready='failed'></div>"
+    )
+    found = "\n".join(faults(seen.page, LAPTOP["width"]))
+    for word in ("missing picture", "no sentence", "raw TeX", "px wide", "did not start"):
+        assert word in found
+    seen.page.set_content("<p>All is well.</p><code>\\frac{1}{2} and $$</code>")
+    assert faults(seen.page, LAPTOP["width"]) == []
+
+
+def test_a_request_to_another_host_is_stopped_and_told(visit, address):
+    seen = visit()
+    seen.page.goto(f"{address}/{PAGES[0]}")
+    seen.page.evaluate("() => fetch('https://example.org/x').catch(() => null)")
+    assert "outside request: https://example.org/x" in seen.complaints
