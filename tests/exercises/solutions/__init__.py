@@ -1,0 +1,1 @@
+"""Solutions, for teachers and for the tests. They are never part of the site."""
