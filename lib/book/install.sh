@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# Makes the environment: lib/book/install.sh FOLDER. PYTHON names another Python than the first that fits.
+# Makes the environment: lib/book/install.sh FOLDER [EXTRA]. EXTRA is one of pyproject.toml's optional sets.
+# PYTHON names another Python than the first that fits.
 set -euo pipefail
 folder=$1
+project=.${2:+[$2]}
 
 fits() { "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null; }
 
@@ -20,8 +22,8 @@ if [ -e "$folder" ] && ! fits "$folder/bin/python"; then rm -rf "$folder"; fi
 echo "Installing the packages into $folder with $("$python" --version). The first time takes up to ten minutes and 6 GB."
 if command -v uv >/dev/null 2>&1 && uv --version >/dev/null 2>&1; then
     [ -x "$folder/bin/python" ] || uv venv --quiet --seed --python "$("$python" -c 'import sys; print(sys.executable)')" "$folder"
-    uv pip install --python "$folder/bin/python" -r requirements.txt -c constraints.txt -e .
+    uv pip install --python "$folder/bin/python" -r requirements.txt -c constraints.txt -e "$project"
 else
     [ -x "$folder/bin/pip" ] || "$python" -m venv --clear "$folder"
-    "$folder/bin/python" -m pip install --quiet -r requirements.txt -c constraints.txt -e .
+    "$folder/bin/python" -m pip install --quiet -r requirements.txt -c constraints.txt -e "$project"
 fi
