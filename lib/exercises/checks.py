@@ -51,7 +51,7 @@ class CheckResult:
         # currentColor takes the page's own text colour: readable on light and on dark
         style = "border:1px solid currentColor;border-left-width:.45em;border-radius:.4em;padding:.5em .9em"
         return (
-            f'<div role="status" style="{style};{"" if self.passed else "border-style:dashed;"}max-width:44em">'
+            f'<div role="status" style="{style};{"" if self.passed else "border-style:dashed dashed dashed solid;"}max-width:44em">'
             f"<strong>{self.verdict}</strong> · {html.escape(self.title)}<br>{hint}</div>"
         )
 
