@@ -49,9 +49,13 @@ class CheckResult:
     def _repr_html_(self) -> str:
         hint = re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(self.hint))
         # currentColor takes the page's own text colour: readable on light and on dark
-        style = "border:1px solid currentColor;border-left-width:.45em;border-radius:.4em;padding:.5em .9em"
+        style = (
+            "border:1px solid currentColor;border-left-width:.45em;border-radius:.4em;padding:.5em .9em;max-width:44em"
+        )
+        if not self.passed:
+            style += ";border-style:dashed dashed dashed solid"
         return (
-            f'<div role="status" style="{style};{"" if self.passed else "border-style:dashed dashed dashed solid;"}max-width:44em">'
+            f'<div role="status" style="{style}">'
             f"<strong>{self.verdict}</strong> · {html.escape(self.title)}<br>{hint}</div>"
         )
 
