@@ -25,5 +25,5 @@ if command -v uv >/dev/null 2>&1 && uv --version >/dev/null 2>&1; then
     uv pip install --python "$folder/bin/python" -r requirements.txt -c constraints.txt -e "$project"
 else
     [ -x "$folder/bin/pip" ] || "$python" -m venv --clear "$folder"
-    "$folder/bin/python" -m pip install --quiet -r requirements.txt -c constraints.txt -e "$project"
+    "$folder/bin/python" -m pip install --progress-bar off -r requirements.txt -c constraints.txt -e "$project"
 fi

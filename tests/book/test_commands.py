@@ -1,13 +1,19 @@
 """The commands of README: what make would do, and how the build tool answers bad input."""
 
 import os
+import signal
 import subprocess
+import sys
+import time
 from pathlib import Path
 
+import nbformat
+import psutil
 import pytest
 
 from lib.book.__main__ import main
 from lib.book.layout import Layout
+from lib.book.outputs import cleaned, to_text
 from lib.book.serve import HOST, server_for
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -141,3 +147,32 @@ def test_the_table_of_contents_of_this_book_is_whole():
     pages = Layout(ROOT).pages
     assert pages[0].name == "index.md"
     assert len(set(pages)) == len(pages)
+
+
+def test_ctrl_c_stops_all_chapters_and_their_kernels(small_book):
+    wait = "import os, pathlib, time\npathlib.Path(f'{os.getpid()}.kernel').touch()\ntime.sleep(300)"
+    layout = small_book(first=(wait,), second=(wait,))
+    command = [sys.executable, "-m", "lib.book", "--root", str(layout.root), "run"]
+    running = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    end = time.monotonic() + 120
+    while len(kernels := [int(flag.stem) for flag in layout.chapters.glob("*.kernel")]) < 2:
+        assert running.poll() is None
+        assert time.monotonic() < end, "the two kernels did not start"
+        time.sleep(0.1)
+    running.send_signal(signal.SIGINT)
+    _, told = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert told.splitlines()[-1].startswith("Stopped. Nothing was stored")
+    assert not any(psutil.pid_exists(kernel) for kernel in kernels)
+    assert not layout.executed.exists()
+
+
+@pytest.mark.parametrize("notebook", Layout(ROOT).notebooks, ids=lambda path: path.stem)
+def test_stored_chapter_is_whole_and_clean(notebook):
+    document = nbformat.read(notebook, as_version=4)
+    code = [cell for cell in document.cells if cell.cell_type == "code" and cell.source.strip()]
+    assert code
+    assert all(cell.execution_count for cell in code), "cells without outputs; run `make book` and `make store`"
+    sound = [cell for cell in code if "raises-exception" not in cell.metadata.get("tags", [])]
+    assert not any(output.output_type == "error" for cell in sound for output in cell.outputs)
+    assert to_text(cleaned(document)) == notebook.read_text(encoding="utf-8"), "write it with `make store`"
