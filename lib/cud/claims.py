@@ -11,10 +11,11 @@ from typing import Any
 
 from lib.cud import comparison as names
 from lib.cud.step_sizes import expected_lag
-from lib.papers import claim, number
+from lib.papers import ClaimRecord, claim, number, record_claim
 
 SYSTEM = "cud"
 FEW_STEPS = (2, 4, 8)
+DIGITS = "handwritten digits, 8x8"
 
 Scores = dict[str, dict[int, float]]
 """Method -> network calls -> distance from the data (lower is better), for one seed."""
@@ -41,6 +42,24 @@ class Finding:
     def verdict(self) -> str:
         """``held`` or ``failed``, as the records spell it."""
         return "held" if self.held else "failed"
+
+
+def digits_name(data: str) -> str:
+    """What the records call an image set: the embedded digits by their own name, others as they were asked for."""
+    return DIGITS if data in ("embedded", "digits") else data
+
+
+def in_chapter(finding: Finding, *, preset: str, data: str) -> ClaimRecord:
+    """The finding as the chapter's record: the last expression of a cell."""
+    return record_claim(
+        SYSTEM,
+        finding.claim,
+        verdict=finding.verdict,
+        summary=finding.summary,
+        values=finding.values,
+        preset=preset,
+        data=data,
+    )
 
 
 def few_steps(claim_id: str, scores: BySeed, unit: str, catch_up: str) -> Finding:

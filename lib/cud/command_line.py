@@ -169,8 +169,6 @@ def _check_combination(options: CUDTrainOptions) -> None:
         raise UserError(f"--from goes with --session 2 or one of the methods {', '.join(FROM_FLOW)}.")
     if options.session == 2 and options.method != OWN_METHOD:
         raise UserError("the second session continues the run of --from: leave --method out.")
-    if needs_flow and options.preset is not None:
-        raise UserError("the run of --from brings its preset: leave --preset out.")
     if options.data is not None and _learns_from_pairs(options):
         raise UserError(f"{what} learns from what the run of --from draws: leave --data out.")
     if options.resume and options.method in _WRITTEN_AT_THE_END:
@@ -185,6 +183,8 @@ def _configuration(options: CUDTrainOptions, flow: "TrainedFlow | None") -> "CUD
 
     if flow is not None:
         config = flow.config
+        if options.preset is not None and preset_named(options.preset).name != config.name:
+            raise UserError(f"the run of --from has preset '{config.name}': leave --preset {options.preset} out.")
     else:
         config = preset_named(options.preset or "scaled")
         if options.method not in (OWN_METHOD, FROM_DATA):

@@ -172,19 +172,19 @@ def toy() -> CUDConfig:
         optimiser=OptimiserConfig(steps=3000, batch_size=256, learning_rate=2e-3, warmup=100, cosine=True),
         data="ring",
         catch_up=CatchUpConfig(),
-        second_session=SecondSessionConfig(pairs=20_000, steps=800, batch_size=256, learning_rate=1e-3, cosine=True),
+        second_session=SecondSessionConfig(pairs=20_000, steps=500, batch_size=256, learning_rate=1e-3, cosine=True),
     )
 
 
 def scaled() -> CUDConfig:
-    """The embedded 8x8 digits, on the reader's laptop: under a minute."""
+    """The embedded 8x8 digits, on the reader's laptop: some ten seconds."""
     return CUDConfig(
         name="scaled",
         network=networks.digits_unet(),
-        optimiser=OptimiserConfig(steps=1500, batch_size=64, learning_rate=2e-3, warmup=100, cosine=True),
+        optimiser=OptimiserConfig(steps=500, batch_size=64, learning_rate=6e-3, warmup=100, cosine=True),
         data="embedded",
         catch_up=CatchUpConfig(grid=4, step_size="fixed"),
-        second_session=SecondSessionConfig(pairs=4_000, steps=300, batch_size=64, learning_rate=1e-3, cosine=True),
+        second_session=SecondSessionConfig(pairs=1_500, steps=120, batch_size=64, learning_rate=2e-3, cosine=True),
     )
 
 

@@ -3,9 +3,12 @@
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from statistics import mean
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
+from lib.cud import comparison as names
 from lib.errors import UserError
 from lib.papers import RESULTS
 
@@ -64,6 +67,46 @@ def load_curves(folder: Path | str = RESULTS) -> list[Curves]:
         raise UserError(f"{path} is missing: run `papers reproduce cud`, or restore it from the repository.") from None
     except ValidationError as error:
         raise UserError(f"{path} is damaged ({error.errors()[0]['msg']}): run `papers reproduce cud` again.") from None
+
+
+SHOWN = (
+    names.FLOW_EQUAL,
+    names.RK12,
+    names.RK12_WIDE,
+    f"{names.RK34}, head 3",
+    names.OT,
+    names.OT_CATCH_UP,
+    names.REFLOW,
+    names.PROGRESSIVE,
+    names.CONSISTENCY,
+    names.SECOND_ON_CATCH_UP,
+)
+"""The methods that one figure can tell apart."""
+
+
+def drawn(curves: Iterable[Curves], methods: tuple[str, ...] = SHOWN) -> dict[str, Any]:
+    """The arguments of the book's quality figures: mean, lowest and highest seed of each method, floors and units."""
+    curves = list(curves)
+    records = [
+        {
+            "dataset": one.data,
+            "method": method,
+            "nfe": sorted(one.scores[method]),
+            **{
+                name: [measure(one.scores[method][n]) for n in sorted(one.scores[method])]
+                for name, measure in (("value", mean), ("low", min), ("high", max))
+            },
+        }
+        for one in curves
+        for method in methods
+        if method in one.scores
+    ]
+    return {
+        "records": records,
+        "floors": {one.data: mean(one.floors.values()) for one in curves},
+        "units": {one.data: one.metric for one in curves},
+        "order": list(methods),
+    }
 
 
 _LIST = TypeAdapter(list[Curves])

@@ -18,6 +18,7 @@ from lib.vision.frechet import FeatureStatistics, frechet_distance
 from lib.vision.wasserstein import sliced_wasserstein
 
 LARGEST_REFERENCE = 10_000
+PROJECTIONS = 100
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class PointJudge:
 
     def __call__(self, samples: Tensor) -> float:
         """The distance of samples (n, 2); lower is better."""
-        return sliced_wasserstein(samples, self.points)
+        return sliced_wasserstein(samples, self.points, PROJECTIONS)
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class ImageJudge:
     classifier: FeatureClassifier
     reference: FeatureStatistics
     floor: float
-    samples: int = 3000
+    samples: int = 2000
     metric: str = "Fréchet distance"
     short: str = "FD"
 
@@ -76,7 +77,7 @@ def make_judge(train: Data, test: Data, *, seed: int = 0, classifier_steps: int 
     """
     if isinstance(train, Tensor):
         half = len(test) // 2
-        return PointJudge(test[:half], sliced_wasserstein(test[half:], test[:half]))
+        return PointJudge(test[:half], sliced_wasserstein(test[half:], test[:half], PROJECTIONS))
     if not isinstance(train, ImageSet) or len(train.class_names) < 2:
         raise UserError("the Fréchet distance needs labelled images of two classes or more, to train its classifier.")
     images = train.tensor(LARGEST_REFERENCE)

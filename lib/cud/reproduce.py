@@ -12,7 +12,7 @@ import torch
 
 from lib.cud import claims, comparison
 from lib.cud import comparison as names
-from lib.cud.claims import BySeed, Finding, Scores
+from lib.cud.claims import DIGITS, BySeed, Finding, Scores
 from lib.cud.config import CUDConfig, scaled, toy
 from lib.cud.curves import Curves, save_curves
 from lib.cud.evaluate import Judge, flow_straightness, make_judge, quality
@@ -24,7 +24,6 @@ from lib.papers import RESULTS, Measurement, measurement
 
 CALLS = (1, 2, 4, 8, 16, 32)
 IN_THE_PLANE = ("ring", "checkerboard")
-DIGITS = "handwritten digits, 8x8"
 PLANE_UNIT, DIGITS_UNIT = "SW₂", "FD"
 
 

@@ -1,7 +1,7 @@
 """A preset meets data of another shape: which of the two gives way, and what the reader is told.
 
-A folder's images are scaled and cropped to the network's resolution. Known sets are not touched: there the network takes
-the resolution of the data. The number of channels is always that of the data.
+A folder's images are scaled and cropped to the network's resolution. Known sets are not touched: there the network
+takes the resolution of the data. The number of channels is always that of the data.
 """
 
 from dataclasses import replace
@@ -26,8 +26,8 @@ def load_suited(config: CUDConfig, name: str | None) -> tuple[CUDConfig, Data, l
     if isinstance(config.network, MLPConfig):
         if name not in SHAPES:
             raise UserError(
-                f"preset '{config.name}' takes points of the plane ({', '.join(SHAPES)}), not '{name}': for images choose "
-                f"one of the presets {', '.join(_image_presets())}."
+                f"preset '{config.name}' takes points of the plane ({', '.join(SHAPES)}), not '{name}': for images "
+                f"choose one of the presets {', '.join(_image_presets())}."
             )
         return replace(config, data=name), load_data(name), []
     if name in SHAPES:

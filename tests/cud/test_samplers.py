@@ -6,6 +6,7 @@ import pytest
 import torch
 from torchdiffeq import odeint
 
+from lib.cud.orders import exact, nonlinear
 from lib.cud.samplers import (
     ADAMS_BASHFORTH,
     SOLVERS,
@@ -17,7 +18,6 @@ from lib.cud.samplers import (
 )
 from lib.cud.straightness import path_straightness, straightness
 from lib.errors import UserError
-from tests.cud.equation import exact, nonlinear
 
 
 class Equation(torch.nn.Module):

@@ -7,6 +7,11 @@ import torch
 from torch import Tensor
 
 
+def backbone_share(t: Tensor | float, phi: float) -> Tensor:
+    """p(t) = phi + t (1 - 2 phi): the backbone's share at time t, in [0, 1] for phi in [0, 1]."""
+    return phi + torch.as_tensor(t, dtype=torch.float32) * (1.0 - 2.0 * phi)
+
+
 def prior_shakedrop(backbone: Tensor, skip: Tensor, t: Tensor | float, phi: float) -> Tensor:
     """Concatenate a decoder block's two inputs, each scaled by its share at time t.
 
@@ -21,6 +26,5 @@ def prior_shakedrop(backbone: Tensor, skip: Tensor, t: Tensor | float, phi: floa
 
     Source: Catch-Up Distillation, official code (the decoder of the U-Net), phi = 0.75 for CIFAR-10.
     """
-    p = phi + torch.as_tensor(t, dtype=torch.float32, device=backbone.device) * (1.0 - 2.0 * phi)
-    p = p.reshape(-1, 1, 1, 1).to(backbone.dtype)
+    p = backbone_share(t, phi).reshape(-1, 1, 1, 1).to(backbone)
     return torch.cat([backbone * (2.0 * p), skip * (2.0 - 2.0 * p)], dim=1)
