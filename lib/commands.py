@@ -1,8 +1,8 @@
 """What a system offers the command line: the options of its commands, and what the functions behind them return.
 
-Each system has a module ``lib.<system>.command_line`` with the functions of ``System``. The options of ``train``,
-``evaluate`` and ``sample`` are a frozen dataclass, one for each function, named by the annotation of its argument. The
-command line makes its flags from the fields, so a system adds a flag by adding a field. The ones here are common to all.
+Each system has a module ``lib.<system>.command_line`` with the functions of ``System``. ``train``, ``evaluate`` and
+``sample`` take one argument, whose annotation is a frozen dataclass: the command line makes its flags from the fields.
+A system adds a flag by adding a field to the dataclasses below.
 """
 
 import os

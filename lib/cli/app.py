@@ -118,9 +118,8 @@ def data_list() -> None:
     """The known sets, and where they lie."""
     from lib.vision.download import found_sets
 
-    print(
-        f"embedded       in scikit-learn: handwritten digits, 8x8\nBOOK_DATA      {os.environ.get('BOOK_DATA') or '-'}"
-    )
+    print(f"BOOK_DATA      {os.environ.get('BOOK_DATA') or 'not set: let it name the folder of your data sets'}")
+    print("embedded       handwritten digits, 8x8, in scikit-learn")
     for name, folder in found_sets().items():
         print(f"{name:<14} {folder or f'not here: `papers data get {name}`'}")
 

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import inspect
+import itertools
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import get_type_hints
@@ -73,7 +74,7 @@ def spread(arguments: Iterable[str], flags: set[str]) -> list[str]:
     """
     result: list[str] = []
     flag, values = None, 0
-    for word in [part for word in arguments for part in _apart(word, flags)]:
+    for word in itertools.chain.from_iterable(_apart(argument, flags) for argument in arguments):
         if flag is not None and (not word.startswith("-") or word[1:2].isdigit()):
             for value in word.split(","):
                 result += [flag, value]
