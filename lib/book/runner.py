@@ -21,6 +21,7 @@ from lib.book.outputs import cleaned, to_text, with_outputs, write_whole
 
 CELL_SECONDS = 900  # a cell that takes longer hangs; whole chapters are meant to take three minutes
 _TRACEBACK_LINES = 14
+_ENOUGH = 5.0  # seconds of known cells before the pace of this machine can be told
 _TELL_EVERY = 5.0  # seconds between two lines of progress
 _COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
@@ -69,9 +70,11 @@ class Job:
     def _left(self, now: float) -> str:
         if len(self.known) != self.count or not self.count:
             return "first run, time left unknown"
-        spent = now - self.cell_began
-        left = sum(self.known[at] for at in self.known if at not in self.seconds) - spent
-        return f"about {max(left, 1):.0f} s left"
+        # the known seconds may be another machine's: the cells behind us tell the pace of this one
+        before = sum(self.known.get(at, 0.0) for at in self.seconds)
+        pace = sum(self.seconds.values()) / before if before >= _ENOUGH else 1.0
+        ahead = sum(seconds for at, seconds in self.known.items() if at not in self.seconds)
+        return f"about {max(pace * ahead - (now - self.cell_began), 1):.0f} s left"
 
 
 def executed_path(layout: Layout, notebook: Path) -> Path:
@@ -89,6 +92,15 @@ def _record(layout: Layout, notebook: Path) -> dict:
     except (FileNotFoundError, ValueError):
         return {}
     return record if isinstance(record, dict) and executed_path(layout, notebook).is_file() else {}
+
+
+def _stored_times(layout: Layout) -> dict[str, dict[str, float]]:
+    """Seconds of each cell of each chapter where the book was last stored: a first guess on a fresh clone."""
+    try:
+        times = json.loads((layout.chapters / "times.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return times if isinstance(times, dict) else {}
 
 
 def is_current(layout: Layout, notebook: Path, library: str | None = None) -> bool:
@@ -119,7 +131,8 @@ def run_chapters(layout: Layout, jobs: int = 2, force: bool = False, say=None) -
         if not force and record.get("key") == key:
             say(f"{notebook.stem}: nothing changed, its outputs are kept")
         else:
-            todo.append(Job(notebook, key, record.get("cells", {})))
+            known = record.get("cells") or _stored_times(layout).get(notebook.stem, {})
+            todo.append(Job(notebook, key, known))
     if not layout.notebooks:
         say("The table of contents lists no chapter to run.")
     if todo:
@@ -237,3 +250,5 @@ def store_chapters(layout: Layout, say=None) -> None:
     for notebook in layout.notebooks:
         write_whole(notebook, to_text(cleaned(executed_notebook(layout, notebook))))
         say(f"{notebook.name}: outputs stored")
+    times = {notebook.stem: _record(layout, notebook)["cells"] for notebook in layout.notebooks}
+    write_whole(layout.chapters / "times.json", json.dumps(times, indent=1, sort_keys=True) + "\n")

@@ -8,6 +8,7 @@
 """
 
 import importlib.util
+import json
 import os
 import shutil
 from pathlib import Path
@@ -20,7 +21,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from lib.book.front import front_picture
 from lib.book.layout import Layout
-from lib.papers import load_cards, scoreboard_html
+from lib.papers import CLAIM_MIME, load_cards, scoreboard_html
 
 _MATHJAX_PARTS = ("tex-chtml.js", "output/chtml/fonts/woff-v2", "input/tex/extensions")
 
@@ -58,6 +59,19 @@ def _buttons(app: Sphinx, config) -> None:
     options["use_repository_button"] = options["use_issues_button"] = bool(address)
     launch = dict(options.get("launch_buttons", {}))
     options["launch_buttons"] = launch | (services if address else dict.fromkeys(services, ""))
+
+
+def _without_records(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Take the records of claims out of a notebook on its way into the page: they are for the scoreboard alone."""
+    if CLAIM_MIME not in source[0] or Path(app.env.doc2path(docname)).suffix != ".ipynb":
+        return
+    document = json.loads(source[0])
+    for cell in document["cells"]:
+        for output in cell.get("outputs", []):
+            output.get("data", {}).pop(CLAIM_MIME, None)
+        if "outputs" in cell:
+            cell["outputs"] = [output for output in cell["outputs"] if output.get("data", True)]
+    source[0] = json.dumps(document)
 
 
 def _only_own_scripts(app: Sphinx, page, template, context, doctree) -> None:
@@ -137,6 +151,7 @@ def setup(app: Sphinx) -> dict:
     app.add_directive("scoreboard", Scoreboard)
     app.connect("config-inited", _buttons, priority=400)
     app.connect("builder-inited", _own_mathjax)
+    app.connect("source-read", _without_records)
     app.connect("html-page-context", _only_own_scripts, priority=900)
     app.connect("doctree-resolved", _no_thebe, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,6 +1,7 @@
 """The key and the runner, on a book of two tiny notebooks."""
 
 import json
+import shutil
 import time
 
 import nbformat
@@ -143,7 +144,7 @@ class TestRun:
         assert job.progress(now + 4) == "1-first: cell 1 of 2, 4 s, about 36 s left"
         job.seconds["1"] = 12.0
         job.number, job.cell_began = 2, now + 12
-        assert job.progress(now + 17) == "1-first: cell 2 of 2, 17 s, about 25 s left"
+        assert job.progress(now + 17) == "1-first: cell 2 of 2, 17 s, about 31 s left"  # 12 s for 10: slower here
         job.known = {}
         assert "time left unknown" in job.progress(now + 17)
 
@@ -186,6 +187,17 @@ class TestStore:
         store_chapters(layout, say=ran.append)
         document = nbformat.read(layout.notebooks[0], as_version=4)
         assert document.cells[1].outputs[0].data[mime] == {"claim": "one"}
+
+    def test_the_times_are_stored_and_used_by_a_fresh_clone(self, small_book, ran):
+        layout = small_book(first=("import time\ntime.sleep(6)",))
+        assert run_chapters(layout, say=ran.append)
+        assert any("time left unknown" in line for line in ran)
+        store_chapters(layout, say=ran.append)
+        shutil.rmtree(layout.build)
+        ran.clear()
+        assert run_chapters(layout, say=ran.append)
+        assert any("s left" in line for line in ran)
+        assert not any("unknown" in line for line in ran)
 
     def test_a_stale_chapter_is_refused_and_nothing_written(self, small_book, ran):
         layout = small_book()
