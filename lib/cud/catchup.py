@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lib.cud.flow import SMALLEST_TIME, expand_time
+from lib.cud.flow import SMALLEST_TIME, expand_time, total
 from lib.errors import UserError
 
 Velocity = Callable[[Tensor, Tensor], Tensor]
@@ -64,9 +64,16 @@ def step_slope(velocity: Velocity, x: Tensor, t: Tensor, h: Tensor, scheme: Sche
     """
     step, slopes = expand_time(h, x), [k1]
     for node, row in zip(scheme.nodes[1:], scheme.stages, strict=True):
-        point = x - step * sum(a * k for a, k in zip(row, slopes, strict=True))
+        point = x - step * blend(row, slopes)
         slopes.append(velocity(point, (t - node * h).clamp_min(SMALLEST_TIME)))
-    return sum(b * k for b, k in zip(scheme.weights, slopes, strict=True))
+    return blend(scheme.weights, slopes)
+
+
+def blend(weights: tuple[float, ...], slopes: list[Tensor]) -> Tensor:
+    """Σ_j w_j k_j, without work for a lone weight of 1."""
+    if weights == (1,):
+        return slopes[0]
+    return total([w * k for w, k in zip(weights, slopes, strict=True)])
 
 
 @torch.no_grad()
@@ -140,9 +147,11 @@ def catch_up_loss(
     _, targets = look_ahead(velocity, x.detach(), t, h, scheme, k1=k1, chained=chained)
     masked = expand_time(near_data(t, h, scheme.heads), x)
     truth = ground_truth.detach()
-    return sum(
-        torch.nn.functional.mse_loss(v, torch.where(masked, truth, target))
-        for v, target in zip(predictions, targets, strict=True)
+    return total(
+        [
+            torch.nn.functional.mse_loss(v, torch.where(masked, truth, target))
+            for v, target in zip(predictions, targets, strict=True)
+        ]
     )
 
 

@@ -5,6 +5,8 @@ t = 0 is DATA (x_0) and t = 1 is NOISE (x_1). Sampling walks from t = 1 down to 
 later libraries name the ends the other way round: flip the sign of the velocity when you compare code.
 """
 
+import functools
+
 import torch
 from torch import Tensor
 
@@ -27,13 +29,13 @@ def draw_times(
     if grid is not None:
         steps = torch.randint(1, grid + 1, (batch,), generator=generator, device=generator.device)
         return (steps / grid).to(device)
-    u = torch.rand(batch, generator=generator, device=generator.device)
-    return (SMALLEST_TIME + (1 - SMALLEST_TIME) * u).to(device)
+    times = torch.empty(batch, device=generator.device).uniform_(SMALLEST_TIME, 1, generator=generator)
+    return times.to(device)
 
 
 def interpolate(x0: Tensor, x1: Tensor, t: Tensor) -> Tensor:
     """x_t = (1 - t) x_0 + t x_1, for data x0 and noise x1 (batch, ...) and times t (batch,)."""
-    return x0 + expand_time(t, x0) * (x1 - x0)
+    return torch.lerp(x0, x1, expand_time(t, x0))
 
 
 def velocity_target(x0: Tensor, x1: Tensor) -> Tensor:
@@ -57,4 +59,9 @@ def flow_matching_loss(predictions: tuple[Tensor, ...], target: Tensor) -> Tenso
 
     Source: method figure of the official repository; dossier section 2.1.
     """
-    return sum(torch.nn.functional.mse_loss(v, target) for v in predictions)
+    return total([torch.nn.functional.mse_loss(v, target) for v in predictions])
+
+
+def total(terms: list[Tensor]) -> Tensor:
+    """The sum of at least one tensor. Python's own sum would start from 0: one more operation, forwards and back."""
+    return functools.reduce(torch.add, terms)

@@ -74,7 +74,7 @@ class Objective:
                 reuse_first_slope=self.teacher is None and not config.network_has_dropout,
                 chained=catch_up.chained,
             )
-            loss = w2 * parts["flow"] + w1 * parts["catch_up"]
+            loss = torch.add(w2 * parts["flow"], parts["catch_up"], alpha=w1)
         if coupled.divergence is not None:
             parts["divergence"] = coupled.divergence
             loss = loss + config.coupling.beta * coupled.divergence

@@ -1,0 +1,108 @@
+"""Chapter 1: a training step and a sampler of ours, beside torchcfm's, torchdiffeq's and a bare loop."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.timing import Ratio, compare
+from lib.cud.config import CUDConfig, scaled, toy, with_method
+from lib.cud.model import build_model
+from lib.cud.objective import Objective, Randomness
+from lib.cud.samplers import sample
+from lib.errors import UserError
+
+Loss = Callable[[nn.Module, Tensor], Tensor]
+
+
+def _ours(config: CUDConfig, model: nn.Module) -> Loss:
+    objective = Objective(config, model)
+    chance = Randomness(torch.Generator().manual_seed(0), torch.Generator().manual_seed(1))
+    return lambda model, x: objective(x, chance)["loss"]
+
+
+def _torchcfm() -> Loss:
+    try:
+        from torchcfm.conditional_flow_matching import ConditionalFlowMatcher
+    except ImportError:
+        raise UserError("torchcfm, the peer of this benchmark, is missing: run `make benchmarks`.") from None
+    matcher = ConditionalFlowMatcher(sigma=0.0)
+
+    def loss(model: nn.Module, x: Tensor) -> Tensor:
+        t, x_t, u = matcher.sample_location_and_conditional_flow(torch.randn_like(x), x)
+        return (model(x_t, t) - u).square().mean()
+
+    return loss
+
+
+def _step(config: CUDConfig, make: Callable[[CUDConfig, nn.Module], Loss]) -> Callable[[], None]:
+    """One optimiser step, the same for all but for the loss."""
+    model = build_model(config.network, config.heads)
+    adam = torch.optim.Adam(model.parameters(), 1e-4, fused=True)
+    loss = make(config, model)
+    data = torch.randn(config.optimiser.batch_size, *config.network.input_shape)
+
+    def step() -> None:
+        value = loss(model, data)
+        adam.zero_grad()
+        value.backward()
+        adam.step()
+
+    return step
+
+
+def training(rounds: int, repeats: int) -> Iterator[Ratio]:
+    """Flow matching against torchcfm on one network; RK12 against our own flow matching."""
+    for preset, factor in ((toy(), 10), (scaled(), 1)):
+        plain, ahead = with_method(preset, "flow_matching"), with_method(preset, "rk12")
+        size = f"{preset.name} network, batch {preset.optimiser.batch_size}"
+        ours = _step(plain, _ours)
+        budget = {"rounds": rounds, "repeats": factor * repeats}
+        yield compare(
+            "flow-matching step", size, "torchcfm", ours, _step(plain, lambda c, m: _torchcfm()), target=1.0, **budget
+        )
+        yield compare("RK12 step", size, "our flow matching", _step(ahead, _ours), ours, target=1.45, **budget)
+    for method in ("rk23", "rk34"):
+        config = with_method(toy(), method)
+        ours = _step(replace(config, catch_up=None), _ours)
+        yield compare(
+            f"{method.upper()} step", "toy network, batch 256", "our flow matching", _step(config, _ours), ours,
+            rounds=rounds, repeats=10 * repeats,
+        )  # fmt: skip
+
+
+def sampling(rounds: int, repeats: int) -> Iterator[Ratio]:
+    """Sixteen Euler steps against a bare loop of network calls and against torchdiffeq."""
+    from torchdiffeq import odeint
+
+    steps = 16
+    for preset, batch, factor in ((toy(), 1, 4), (toy(), 64, 4), (toy(), 4096, 1), (scaled(), 1, 2), (scaled(), 64, 1)):
+        model = build_model(preset.network, 1).eval()
+        noise = torch.randn(batch, *preset.network.input_shape)
+        times = torch.linspace(1, 0, steps + 1)
+
+        @torch.no_grad()
+        def bare(model=model, noise=noise) -> Tensor:
+            x = noise
+            for i in range(steps):
+                x = x - model(x, 1 - i / steps) / steps
+            return x
+
+        @torch.no_grad()
+        def theirs(model=model, noise=noise, times=times) -> Tensor:
+            return odeint(lambda t, x: model(x, t), noise, times, method="euler")[-1]
+
+        def ours(model=model, noise=noise) -> Tensor:
+            return sample(model, noise, steps).samples
+
+        size = f"{preset.name} network, batch {batch}, {steps} steps"
+        budget = {"rounds": rounds, "repeats": max(1, factor * repeats // 4)}
+        yield compare("Euler sampler", size, "bare loop of calls", ours, bare, target=1.05, **budget)
+        yield compare("Euler sampler", size, "torchdiffeq", ours, theirs, **budget)
+
+
+def benchmarks(rounds: int, repeats: int) -> Iterator[Ratio]:
+    """All of chapter 1."""
+    yield from training(rounds, repeats)
+    yield from sampling(rounds, repeats)
