@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: ours beside a peer, in one run, as ratios. Absolute times are noise, and are not printed."""
+"""``python -m benchmarks``: ours beside a peer, in one run, as ratios. Absolute times are noise, so none is printed."""
 
 import argparse
 import sys
@@ -22,9 +22,8 @@ def main() -> int:
     try:
         for one in cud.benchmarks(choice.rounds, choice.repeats):
             target = f"  target {one.target:.2f} {one.verdict}" if one.target is not None else ""
-            print(
-                f"{one.case:20s} {one.size:44s} / {one.peer:20s} {one.ratio:5.2f} [{one.low:.2f}, {one.high:.2f}]{target}"
-            )
+            ratio = f"{one.ratio:5.2f} [{one.low:.2f}, {one.high:.2f}]"
+            print(f"{one.case:20s} {one.size:44s} / {one.peer:20s} {ratio}{target}")
             sys.stdout.flush()
     except UserError as error:
         print(error, file=sys.stderr)
