@@ -109,6 +109,15 @@ def drawn(curves: Iterable[Curves], methods: tuple[str, ...] = SHOWN) -> dict[st
     }
 
 
+def rows(curves: Curves) -> list[dict[str, Any]]:
+    """Every method as a row of a table: the mean over the seeds at each number of network calls, None if not asked."""
+    calls = sorted({n for by_calls in curves.scores.values() for n in by_calls})
+    return [
+        {"method": method} | {f"{n}": mean(found[n]) if n in found else None for n in calls}
+        for method, found in curves.scores.items()
+    ]
+
+
 _LIST = TypeAdapter(list[Curves])
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from lib.cud import claims, comparison
-from lib.cud.curves import Curves, load_curves, save_curves
+from lib.cud.curves import Curves, drawn, load_curves, rows, save_curves
 from lib.errors import UserError
 from lib.papers import measurement
 
@@ -80,6 +80,18 @@ def test_curves_go_to_disk_and_back(tmp_path):
     save_curves(curves, tmp_path)
     assert load_curves(tmp_path) == curves
     assert [path.name for path in tmp_path.iterdir()] == ["cud-curves.json"]
+
+
+def test_drawn_curves_have_mean_and_spread():
+    seeds = {0: {comparison.RK12: {1: 1.0, 2: 0.4}}, 1: {comparison.RK12: {1: 3.0, 2: 0.6}}}
+    curves = Curves.over_seeds("2-D ring", "sliced Wasserstein distance", seeds, {0: 0.07, 1: 0.09})
+    figure = drawn([curves])
+    (record,) = figure["records"]
+    assert record["nfe"] == [1, 2]
+    assert record["value"] == pytest.approx([2.0, 0.5])
+    assert (record["low"], record["high"]) == ([1.0, 0.4], [3.0, 0.6])
+    assert figure["floors"]["2-D ring"] == pytest.approx(0.08)
+    assert rows(curves) == [{"method": comparison.RK12, "1": 2.0, "2": 0.5}]
 
 
 def test_damaged_curves_are_one_sentence(tmp_path):
