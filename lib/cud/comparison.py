@@ -82,12 +82,14 @@ def train_peers(config: CUDConfig, data: Data, run: Run) -> Peers:
     narrow = replace(config, catch_up=CatchUpConfig())
     budget = config.optimiser.steps * passes_per_step(narrow)
     plain = with_method(narrow, "flow_matching")
-    teacher = train(with_steps(plain, round(budget / 2 / 3)), data, run.named("teacher of the peers"))
+    teacher = train(with_steps(plain, max(1, round(budget / 2 / 3))), data, run.named("teacher of the peers"))
     batch = config.optimiser.batch_size
     # Half of the budget is left: reflow pays 16 passes for each batch of pairs, and 3 a step.
-    pairs = round(0.2 * budget / 2 / 16) * batch
+    pairs = max(1, round(0.2 * budget / 2 / 16)) * batch
     return Peers(
-        reflow=reflow(teacher, run.named(REFLOW), pairs=pairs, steps=round(0.8 * budget / 2 / 3), teacher_steps=16),
+        reflow=reflow(
+            teacher, run.named(REFLOW), pairs=pairs, steps=max(1, round(0.8 * budget / 2 / 3)), teacher_steps=16
+        ),
         progressive=progressive_distillation(teacher, run.named(PROGRESSIVE), data=data, steps=round(budget / 2 / 5)),
         # One pass more than flow matching: the target.
         consistency=consistency_training(with_steps(plain, round(budget / 4)), data, run.named(CONSISTENCY)),
