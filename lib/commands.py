@@ -46,10 +46,8 @@ class TrainOptions:
     )
     devices: Annotated[str, Option(help="How many devices on this machine, or 'auto'.")] = "1"
     num_nodes: Annotated[int, Option(min=1, help="How many machines.")] = 1
-    strategy: Annotated[str, Option(help="auto, ddp, ddp_spawn or ddp_notebook.")] = "auto"
-    precision: Annotated[str | None, Option(help="32-true, 64-true, bf16-mixed or bf16-true (default: preset's).")] = (
-        None
-    )
+    strategy: Annotated[str, Option(help="auto or ddp.")] = "auto"
+    precision: Annotated[str | None, Option(help="32-true or bf16-mixed (default: the preset's).")] = None
     workers: Annotated[int, Option(min=0, help="Processes that read image files ahead.")] = 0
     threads: Annotated[int | None, Option(min=1, help="Threads for one tensor operation (default: torch's).")] = None
 

@@ -11,7 +11,7 @@ from lib.errors import UserError
 
 ACCELERATORS = ("auto", "cpu", "cuda", "gpu", "mps")
 STRATEGIES = ("auto", "ddp")
-PRECISIONS = ("32-true", "64-true", "bf16-mixed", "bf16-true")
+PRECISIONS = ("32-true", "bf16-mixed")
 
 
 def make_fabric(
@@ -24,7 +24,8 @@ def make_fabric(
     """A launched Lightning Fabric. Raises UserError for an unknown name or hardware that is not there.
 
     Half precision with loss scaling ("16-mixed") is left out: its scale would have to be saved to resume exactly, and
-    every device that has it has bf16 too. Sharded strategies are left out because a checkpoint holds whole weights.
+    every device that has it has bf16 too. "bf16-true" and "64-true" are left out because the moving average and the
+    embedding of time are kept in float32. Sharded strategies are left out because a checkpoint holds whole weights.
     """
     _one_of("accelerator", accelerator, ACCELERATORS)
     _one_of("strategy", strategy, STRATEGIES)
