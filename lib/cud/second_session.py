@@ -82,6 +82,8 @@ def second_session(
     )
     student = _copy(flow)
     head = len(student.heads)
+    # Only the last head learns: several devices wait for a gradient from each weight that asks for one.
+    student.heads[:-1].requires_grad_(False)
 
     def make_loss(modules, average):
         def loss_of(index: int) -> dict[str, Tensor]:
