@@ -37,7 +37,8 @@ def reflow(
     """
     run = run or Run()
     noise = flow.noise(pairs, derive_seed(run.seed, "reflow"))
-    ends = torch.cat([sample(flow.model, piece, teacher_steps).samples for piece in noise.split(1000)])
+    device = next(flow.model.parameters()).device
+    ends = torch.cat([sample(flow.model, piece.to(device), teacher_steps).samples.cpu() for piece in noise.split(1000)])
     batches = _batches(torch.stack([ends, noise], dim=1), flow.config.optimiser.batch_size, run)
     times = run.generator("reflow times")
 
@@ -108,12 +109,13 @@ class ConsistencyFlow:
         if nfe < 1:
             raise UserError(f"nfe must be at least 1, not {nfe}: a sample needs one network call or more.")
         shape, chance = (count, *self.config.network.input_shape), generator(derive_seed(seed, "noise"))
-        x = torch.zeros(shape)
+        device = next(self.model.parameters()).device
+        x = torch.zeros(shape, device=device)
         for i in range(nfe, 0, -1):
-            t = torch.tensor(i / nfe)
-            noisy = (1 - t) * x + t * torch.randn(shape, generator=chance)
+            t = torch.tensor(i / nfe, device=device)
+            noisy = (1 - t) * x + t * torch.randn(shape, generator=chance).to(device)
             x = clean_estimate(noisy, t, self.model(noisy, t))
-        return SampleResult(x, nfe)
+        return SampleResult(x.cpu(), nfe)
 
 
 def pseudo_huber(difference: Tensor) -> Tensor:

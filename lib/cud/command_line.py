@@ -45,6 +45,14 @@ class CUDTrainOptions(TrainOptions):
         ),
     ] = OWN_METHOD
     session: Annotated[int, Option(min=1, max=2, help="2: distil the run of --from to one step.")] = 1
+    settings: Annotated[
+        list[str],
+        Option(
+            "--set",
+            help="Settings instead of the preset's: --set catch_up.teacher=ema catch_up.step_size=rule. "
+            "`papers describe cud --preset NAME` shows them all.",
+        ),
+    ] = field(default_factory=list)
     source: Annotated[Path | None, Option("--from", help="Folder of a trained run to start from.")] = None
 
 
@@ -125,10 +133,12 @@ def _described(config: "CUDConfig") -> dict[str, Any]:
 def train(options: CUDTrainOptions) -> Report | None:
     """Train Catch-Up Distillation, one of its ablations, or a method that it is compared with."""
     from lib.cud.suit_data import load_suited
-    from lib.cud.train import load_trained
+    from lib.cud.train import TrainedFlow
 
     _check_combination(options)
-    flow = None if options.source is None else load_trained(options.source)
+    flow = None if options.source is None else load(options.source)
+    if flow is not None and not isinstance(flow, TrainedFlow):
+        raise UserError(f"{options.source} holds a consistency model, which walks no path: name the run of a flow.")
     config = _configuration(options, flow)
     label = "session2" if options.session == 2 else options.method
     out = options.out or default_out(config.name, label, options.seed)
@@ -179,7 +189,7 @@ _WRITTEN_AT_THE_END = ("progressive_distillation", "consistency_training", "cons
 
 
 def _configuration(options: CUDTrainOptions, flow: "TrainedFlow | None") -> "CUDConfig":
-    from lib.cud.config import preset_named, with_method
+    from lib.cud.config import preset_named, with_method, with_settings
 
     if flow is not None:
         config = flow.config
@@ -200,6 +210,9 @@ def _configuration(options: CUDTrainOptions, flow: "TrainedFlow | None") -> "CUD
         if config.second_session is not None:
             session = replace(config.second_session, batch_size=options.batch_size)
             config = replace(config, second_session=session)
+    config = with_settings(config, options.settings)
+    if flow is not None and config.network != flow.config.network:
+        raise UserError("the network is that of the run of --from: change other settings than network's with --set.")
     return config
 
 
@@ -239,7 +252,7 @@ def _carry_out(
     from lib.cud.train import train as train_flow
 
     if flow is not None:
-        flow = replace(flow, config=config)
+        flow = replace(flow, config=config, model=flow.model.to(run.device))
     if options.session == 2:
         history = second_session(flow, run.named("second session")).history
     elif options.method == "reflow":
@@ -378,6 +391,8 @@ def evaluate(options: CUDEvaluateOptions) -> Report:
     note("Preparing the comparison ...")
     judge = make_judge(training, load_data(data, "test", size=size))
     count = options.samples or (5000 if points else 1000)
+    if getattr(flow, "session", 1) == 2 and max(options.nfe) > 1:
+        note("note: the second session trains at t = 1 alone: with more than one call this network goes astray.")
     rows = []
     calls = options.nfe[:1] if options.solver == "adaptive" else options.nfe
     for nfe in progress_bar(calls, description="sampling"):

@@ -3,6 +3,8 @@
 The records check types, ranges and unknown keys by pydantic; JSON goes both ways (``to_dict``, ``from_dict``).
 """
 
+import json
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Annotated, Literal
 
@@ -17,6 +19,7 @@ from pydantic import (
 )
 from pydantic.dataclasses import dataclass
 
+from lib.cud.catchup import scheme_named
 from lib.cud.networks import presets as networks
 from lib.cud.networks.config import MLPConfig, NetworkConfig, UNetConfig, network_config_from_dict
 from lib.errors import UserError
@@ -56,7 +59,7 @@ class CatchUpConfig:
     @property
     def heads(self) -> int:
         """K: one output head a future moment."""
-        return {"rk12": 1, "rk23": 2}.get(self.scheme, 3)
+        return scheme_named(self.scheme).heads
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -285,6 +288,36 @@ def with_method(config: CUDConfig, method: str) -> CUDConfig:
     return replace(config, **changes[method])
 
 
+def with_settings(config: CUDConfig, assignments: Iterable[str]) -> CUDConfig:
+    """The same run with single settings changed, for ablations.
+
+    Args:
+        assignments: such as ``catch_up.teacher=ema`` or ``network.phi=0.25``: the path of a setting in ``to_dict``, and
+            its value in JSON; a word needs no quotes.
+
+    Raises:
+        UserError: a path that leads to no setting, or a value that the setting does not take.
+    """
+    values = config.to_dict()
+    for assignment in assignments:
+        path, equals, text = assignment.partition("=")
+        if not equals:
+            raise UserError(f"'{assignment}' sets nothing: write it as catch_up.teacher=ema.")
+        place, *parents, name = values, *path.split(".")
+        for parent in parents:
+            place = place.get(parent) if isinstance(place, dict) else None
+        if not isinstance(place, dict) or name not in place:
+            known = (
+                f"choose one of {', '.join(place)}" if isinstance(place, dict) else "nothing lies below it in this run"
+            )
+            raise UserError(f"'{path}' is no setting of preset '{config.name}': {known}.")
+        try:
+            place[name] = json.loads(text)
+        except ValueError:
+            place[name] = text
+    return CUDConfig.from_dict(values)
+
+
 __all__ = [
     "PRESETS",
     "CUDConfig",
@@ -294,4 +327,5 @@ __all__ = [
     "SecondSessionConfig",
     "preset_named",
     "with_method",
+    "with_settings",
 ]

@@ -13,7 +13,7 @@ from lib.cud.train import Data, TrainedFlow
 from lib.errors import UserError
 from lib.training.seeding import derive_seed
 from lib.vision.classifier import FeatureClassifier, train_classifier
-from lib.vision.data import ImageSet
+from lib.vision.data import ImageSet, to_float
 from lib.vision.frechet import FeatureStatistics, frechet_distance
 from lib.vision.wasserstein import sliced_wasserstein
 
@@ -80,11 +80,18 @@ def make_judge(train: Data, test: Data, *, seed: int = 0, classifier_steps: int 
         return PointJudge(test[:half], sliced_wasserstein(test[half:], test[:half], PROJECTIONS))
     if not isinstance(train, ImageSet) or len(train.class_names) < 2:
         raise UserError("the Fréchet distance needs labelled images of two classes or more, to train its classifier.")
-    images = train.tensor(LARGEST_REFERENCE)
-    classifier = train_classifier(images, train.labels[: len(images)], seed, classifier_steps)
+    images, labels = _at_most(train, LARGEST_REFERENCE)
+    classifier = train_classifier(images, labels, seed, classifier_steps)
     reference = FeatureStatistics.of(classifier.features(images))
-    floor = frechet_distance(classifier.features(test.tensor(LARGEST_REFERENCE)), reference)
+    floor = frechet_distance(classifier.features(_at_most(test, LARGEST_REFERENCE)[0]), reference)
     return ImageJudge(classifier, reference, floor)
+
+
+def _at_most(images: ImageSet, count: int) -> tuple[Tensor, Tensor]:
+    """Images in [-1, 1] and their labels, at even distances: folders are sorted by class, and all must be there."""
+    count = min(count, len(images))
+    places = torch.arange(count) * len(images) // count
+    return to_float(images.read(places)), images.labels[places]
 
 
 def quality(

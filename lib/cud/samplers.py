@@ -182,7 +182,7 @@ def solver_named(name: str) -> Solver:
 
 def _start(model: torch.nn.Module, head: int | None, labels: Tensor | None) -> CountedVelocity:
     # The look-ahead head is the one that the published commands sample with: the last.
-    return CountedVelocity(model, head or getattr(model, "sampling_head", len(model.heads)), labels)
+    return CountedVelocity(model, len(model.heads) if head is None else head, labels)
 
 
 @torch.no_grad()

@@ -162,6 +162,23 @@ def test_the_peers_are_written_at_the_end_and_sampled_in_their_own_way(papers, t
         assert (found.code, "consistency" in found.err) == (2, True)
 
 
+def test_single_settings_are_changed_by_name(papers, tmp_path):
+    changes = ("catch_up.teacher=ema", "catch_up.step_size=rule", "catch_up.chained=true", "network.phi=0.75")
+    assert papers("train", "cud", "--method", "rk23", "--set", *changes, *SHORT, "--out", "set").code == 0
+    config = load(tmp_path / "set").config
+    assert (config.catch_up.teacher, config.catch_up.step_size, config.catch_up.scheme) == ("ema", "rule", "rk23")
+    assert config.catch_up.chained is True
+    assert config.network.phi == 0.75
+
+
+def test_a_consistency_model_is_no_start_for_what_needs_a_flow(papers, tmp_path):
+    small = ("--max-steps", 1, "--batch-size", 16)
+    assert papers("train", "cud", "--preset", "toy", "--method", "consistency_training", *small, "--out", "c").code == 0
+    found = papers("train", "cud", "--session", 2, "--from", "c", "--out", "second")
+    assert (found.code, "consistency" in found.err) == (2, True)
+    assert not (tmp_path / "second").exists()
+
+
 def test_another_precision_goes_through_fabric(papers, tmp_path):
     assert papers("train", "cud", "--preset", "toy", *SHORT, "--precision", "bf16-mixed", "--out", "half").code == 0
     assert load(tmp_path / "half").config.precision == "bf16-mixed"
