@@ -15,6 +15,7 @@ from lib.commands import EvaluateOptions, Report, TrainOptions, note, require_ne
 from lib.errors import UserError
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
     from lib.cud.baselines import ConsistencyFlow
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from lib.cud.fit import Run
     from lib.cud.train import Data, TrainedFlow
     from lib.papers import Measurement
+    from lib.vision.data import ImageSet
 
     Trained = TrainedFlow | ConsistencyFlow
 
@@ -67,6 +69,9 @@ class CUDEvaluateOptions(EvaluateOptions):
     head: Annotated[int | None, Option(help="Output head to follow, from 1 (default: the last).")] = None
     samples: Annotated[int | None, Option(min=2, help="Default: 5000 points, or 1000 images.")] = None
     straightness: Annotated[bool, Option("--straightness", help="Measure also how straight the paths are.")] = False
+    accelerator: Annotated[str, Option(help="auto (a CUDA device, else the processor), cpu, cuda, gpu or mps.")] = (
+        "auto"
+    )
     inception: Annotated[bool, Option("--inception", help="FID with the Inception network, too (see the README).")] = (
         False
     )
@@ -83,6 +88,7 @@ class CUDSampleOptions:
     solver: Annotated[str, Option(help="As for evaluate.")] = "euler"
     head: Annotated[int | None, Option(help="Output head to follow, from 1 (default: the last).")] = None
     seed: Annotated[int, Option(min=0, help="Of the noise.")] = 0
+    accelerator: Annotated[str, Option(help="As for evaluate.")] = "auto"
 
 
 def describe(preset: str | None) -> Report:
@@ -220,16 +226,14 @@ def _run(options: CUDTrainOptions, config: "CUDConfig", out: Path) -> "Run":
     import torch
 
     from lib.cud.fit import Run
-    from lib.training.devices import make_fabric, set_threads
+    from lib.training.devices import device_named, make_fabric, set_threads
 
     if options.threads is not None:
         set_threads(options.threads)
     devices = int(options.devices) if options.devices.lstrip("-").isdigit() else options.devices
     if devices != "auto" and (not isinstance(devices, int) or devices < 1):
         raise UserError(f"--devices is a whole number from 1, or 'auto', not '{options.devices}'.")
-    accelerator = options.accelerator
-    if accelerator == "auto":
-        accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+    accelerator = device_named().type if options.accelerator == "auto" else options.accelerator
     cores = torch.multiprocessing.cpu_count()
     if accelerator == "cpu" and isinstance(devices, int) and devices > cores:
         raise UserError(f"{devices} devices are too many: this processor has {cores} cores.")
@@ -374,10 +378,13 @@ def evaluate(options: CUDEvaluateOptions) -> Report:
     from lib.cud.evaluate import flow_straightness, make_judge
     from lib.cud.networks.config import MLPConfig
     from lib.cud.train import TrainedFlow, check_shape, load_data
+    from lib.training.devices import device_named
     from lib.training.progress import progress_bar
     from lib.training.seeding import derive_seed
 
+    device = device_named(options.accelerator)
     flow = load(options.checkpoint)
+    flow.model.to(device)
     _check_sampling(flow, options.nfe, options.solver, options.head)
     points = isinstance(flow.config.network, MLPConfig)
     if options.inception and points:
@@ -387,7 +394,7 @@ def evaluate(options: CUDEvaluateOptions) -> Report:
     data, size = options.data or flow.config.data, None if points else flow.config.network.resolution
     training = load_data(data, "train", size=size)
     check_shape(flow.config, training)
-    fid = _fid_to(training) if options.inception else None
+    fid = _fid_to(training, device) if options.inception else None
     note("Preparing the comparison ...")
     judge = make_judge(training, load_data(data, "test", size=size))
     count = options.samples or (5000 if points else 1000)
@@ -425,29 +432,35 @@ def _table(record: dict[str, Any]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _fid_to(training) -> Callable[["Tensor"], float]:
-    """The FID to the whole training set."""
+def _fid_to(training: "ImageSet", device: "torch.device") -> Callable[["Tensor"], float]:
+    """The FID to the whole training set, with the Inception network on ``device``."""
     import torch
 
     from lib.vision.data import to_float
-    from lib.vision.inception import inception_features, inception_fid
+    from lib.vision.frechet import frechet_distance
+    from lib.vision.inception import inception_features, inception_statistics
 
-    extract = inception_features()
+    extract = inception_features(device=device)
+    real = (to_float(training.read(piece)) for piece in torch.arange(len(training)).split(250))
+    reference = inception_statistics(real, extract)
 
     def fid(samples: "Tensor") -> float:
-        real = (to_float(training.read(piece)) for piece in torch.arange(len(training)).split(250))
-        return inception_fid(real, samples.clamp(-1, 1).split(250), extract)
+        return frechet_distance(reference, inception_statistics(samples.clamp(-1, 1).split(250), extract))
 
     return fid
 
 
 def sample(options: CUDSampleOptions) -> Report:
     """Draw samples and write them as one picture: a grid of images, or a scatter plot of points."""
+    from lib.training.devices import device_named
+
     if options.out.suffix.lower() != ".png":
         raise UserError(f"{options.out} must end in .png: no other kind of picture is written.")
     if not options.out.parent.is_dir():
         raise UserError(f"There is no folder {options.out.parent}: create it, or choose another file with --out.")
+    device = device_named(options.accelerator)
     flow = load(options.checkpoint)
+    flow.model.to(device)
     _check_sampling(flow, [options.nfe], options.solver, options.head)
     drawn = _draw(flow, options.n, options.nfe, options.solver, options.head, options.seed)
     write_beside(options.out, _picture(drawn.samples))

@@ -258,10 +258,10 @@ def preset_named(name: str) -> CUDConfig:
 
 
 def encoder_for(network: NetworkConfig) -> NetworkConfig:
-    """A learnt coupling's network, of the same make as a velocity network: twice the outputs, no ShakeDrop."""
+    """A learnt coupling's network, made as a velocity network is: twice the outputs, no classes, no ShakeDrop."""
     if isinstance(network, MLPConfig):
         return replace(network, out_dimension=2 * network.dimension, time=False)
-    return replace(network, out_channels=2 * network.in_channels, phi=None)
+    return replace(network, out_channels=2 * network.in_channels, classes=0, phi=None)
 
 
 def with_method(config: CUDConfig, method: str) -> CUDConfig:

@@ -118,7 +118,7 @@ def quality(
 def flow_straightness(flow: TrainedFlow, *, samples: int = 1000, seed: int = 0, head: int | None = None) -> float:
     """S of 64 Euler steps; 0 for straight paths. See ``lib.cud.straightness``."""
     noise = flow.noise(samples, derive_seed(seed, "straightness"))
-    return path_straightness(flow.model, noise, head=head)
+    return path_straightness(flow.model, noise.to(next(flow.model.parameters()).device), head=head)
 
 
 def class_shares(judge: ImageJudge, samples: Tensor) -> Tensor:

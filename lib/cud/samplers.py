@@ -132,7 +132,7 @@ class Trajectory:
     @property
     def clean_estimates(self) -> Tensor:
         """x̂_0 = x - t v at the start of each interval: (N, batch, ...)."""
-        t = self.times[:-1].reshape(-1, *([1] * (self.points.dim() - 1)))
+        t = self.times[:-1].to(self.points).reshape(-1, *([1] * (self.points.dim() - 1)))
         return self.points[:-1] - t * self.velocities
 
 

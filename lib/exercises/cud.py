@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from lib.cud.catchup import SCHEMES, near_data
 from lib.cud.catchup import look_ahead as place_look_ahead
 from lib.cud.flow import SMALLEST_TIME, expand_time
+from lib.cud.orders import nonlinear
 from lib.cud.samplers import dpm_solver_2, euler, rk4, uniform_times
 from lib.cud.step_sizes import expected_lag, mean_step_size
 from lib.exercises.checks import NotYet, answered, as_number, as_tensor, call, checked, close, compare
@@ -383,13 +384,7 @@ def leak(leaky_loss: Callable, what_happens: Any) -> str:
 # --- 7 -----------------------------------------------------------------------------------------------------------
 
 
-def _nonlinear(x: Tensor, t: Tensor | float) -> Tensor:
-    """x' = sin(3x) + cos(2t) x, which no polynomial rule solves exactly."""
-    t = torch.as_tensor(t, dtype=x.dtype)
-    return torch.sin(3 * x) + torch.cos(2 * t.reshape(-1, 1)) * x
-
-
-def _end(rule: Callable, x: Tensor, steps: int, velocity: Callable = _nonlinear) -> Tensor:
+def _end(rule: Callable, x: Tensor, steps: int, velocity: Callable = nonlinear) -> Tensor:
     *_, (end, _) = rule(velocity, x, uniform_times(steps))
     return end
 
@@ -423,7 +418,7 @@ def _stale(velocity: Callable, x: Tensor, times: list[float]):
 def sampler(sampler_by_you: Callable) -> str:
     """Adams-Bashforth 2 from t = 1 to t = 0: its cost in network calls, and its order on a nonlinear equation."""
     x = torch.tensor([[0.3], [-0.8], [1.1]], dtype=torch.float64)
-    velocity, steps = _Watched(_nonlinear), 16
+    velocity, steps = _Watched(nonlinear), 16
     value = as_tensor(call(sampler_by_you, velocity, x, steps), x.shape, "what your sampler returns")
     times = [float(t.reshape(-1)[0]) for t in velocity.times]
     if not times:
@@ -456,12 +451,12 @@ def sampler(sampler_by_you: Callable) -> str:
     ):
         if close(value, _end(rule, x, steps)) and not close(value, _end(dpm_solver_2, x, steps)):
             raise NotYet(hint)
-    one = as_tensor(call(sampler_by_you, _nonlinear, x, 1), x.shape, "with one step, what your sampler returns")
+    one = as_tensor(call(sampler_by_you, nonlinear, x, 1), x.shape, "with one step, what your sampler returns")
     if not close(one, _end(euler, x, 1)):
         raise NotYet("With one step there is no velocity before: the first step should be Euler's.")
     exact = _end(rk4, x, 400)
     errors = [
-        (as_tensor(call(sampler_by_you, _nonlinear, x, n), x.shape, "the result") - exact).abs().max().item()
+        (as_tensor(call(sampler_by_you, nonlinear, x, n), x.shape, "the result") - exact).abs().max().item()
         for n in (64, 128)
     ]
     order = math.log2(max(errors[0], 1e-15) / max(errors[1], 1e-15))

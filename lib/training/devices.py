@@ -47,6 +47,23 @@ def make_fabric(
     return fabric
 
 
+def device_named(accelerator: str = "auto") -> torch.device:
+    """The device for work without Fabric; "auto" is a CUDA device where there is one, else the processor.
+
+    Raises UserError for an unknown name or hardware that is not there.
+    """
+    _one_of("accelerator", accelerator, ACCELERATORS)
+    if accelerator == "auto":
+        accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+    name = "cuda" if accelerator == "gpu" else accelerator
+    missing = (name == "cuda" and not torch.cuda.is_available()) or (
+        name == "mps" and not torch.backends.mps.is_available()
+    )
+    if missing:
+        raise UserError(f"There is no accelerator '{accelerator}' on this machine: choose cpu, or leave it out.")
+    return torch.device(name)
+
+
 def unwrapped(module: torch.nn.Module) -> torch.nn.Module:
     """The network itself when `module` is what `fabric.setup` gave back (it holds locks and cannot be copied)."""
     wrappers = sys.modules.get("lightning_fabric.wrappers")  # not loaded: then nothing can be wrapped

@@ -64,10 +64,14 @@ def inception_fid(
 
     Published figures use 50,000 generated images; with fewer the FID is biased upwards.
     """
-    statistics = []
-    for batches in (real, generated):
-        now = FeatureStatistics(dimension)
-        for images in batches:
-            now.update(extract(images))
-        statistics.append(now)
-    return frechet_distance(*statistics)
+    return frechet_distance(*(inception_statistics(batches, extract, dimension) for batches in (real, generated)))
+
+
+def inception_statistics(
+    batches: Iterable[Tensor], extract: Callable[[Tensor], Tensor], dimension: int = DIMENSION
+) -> FeatureStatistics:
+    """Mean and covariance of the features of a stream of image batches: of a whole data set once, for many FIDs."""
+    statistics = FeatureStatistics(dimension)
+    for images in batches:
+        statistics.update(extract(images))
+    return statistics

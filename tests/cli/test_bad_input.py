@@ -92,6 +92,7 @@ def test_a_bad_command_line_is_one_sentence(papers, tmp_path, arguments, words):
         ("--solver rk4 --nfe 3", ("rk4",)),
         ("--head 0", ("--head", "1 to 2")),
         ("--head 3", ("--head", "1 to 2")),
+        ("--accelerator abacus", ("abacus", "cuda")),
     ],
 )
 @pytest.mark.parametrize("verb", ["evaluate", "sample"])

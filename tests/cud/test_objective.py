@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from lib.cud.config import (
+    CUDConfig,
     CatchUpConfig,
     CouplingConfig,
-    CUDConfig,
     OptimiserConfig,
     encoder_for,
+    imagenet64,
     scaled,
     toy,
     with_method,
@@ -138,3 +139,8 @@ def test_discrete_time_stays_on_the_grid():
 def test_every_method_goes_to_json_and_back(method):
     settings = with_method(toy(), method)
     assert CUDConfig.from_dict(settings.to_dict()) == settings
+
+
+def test_an_encoder_sees_data_alone():
+    network = encoder_for(imagenet64().network)
+    assert (network.classes, network.phi, network.out_channels) == (0, None, 6)

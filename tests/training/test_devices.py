@@ -7,7 +7,7 @@ import torch
 
 from lib.errors import UserError
 from lib.training import devices
-from lib.training.devices import fastest_threads, make_fabric, set_threads, unwrapped
+from lib.training.devices import device_named, fastest_threads, make_fabric, set_threads, unwrapped
 
 
 def test_a_fabric_for_one_processor():
@@ -29,6 +29,7 @@ def test_the_wrapper_of_fabric_comes_off():
         ({"accelerator": "tpuu"}, "Unknown accelerator 'tpuu': choose one of auto, cpu"),
         ({"strategy": "fsdp"}, "Unknown strategy 'fsdp'"),
         ({"precision": "16-mixed"}, "Unknown precision '16-mixed'"),
+        ({"precision": "bf16-true"}, "Unknown precision 'bf16-true'"),
         ({"accelerator": "cpu", "devices": 0}, "Cannot train on accelerator 'cpu' with 0"),
         ({"accelerator": "cpu", "devices": "many"}, "Cannot train on accelerator 'cpu' with many"),
     ],
@@ -42,6 +43,10 @@ def test_impossible_flags_are_one_sentence(flags, message):
 def test_a_missing_gpu_is_one_sentence():
     with pytest.raises(UserError, match="Cannot train on accelerator 'cuda'"):
         make_fabric("cuda")
+    for name in ("cuda", "gpu"):
+        with pytest.raises(UserError, match=f"no accelerator '{name}'"):
+            device_named(name)
+    assert device_named() == device_named("cpu") == torch.device("cpu")
 
 
 @pytest.mark.parametrize(("seconds", "fastest"), [({1: 0.001, 4: 0.01}, 1), ({1: 0.01, 4: 0.001}, 4)])
