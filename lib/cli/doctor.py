@@ -7,7 +7,7 @@ import shutil
 from importlib.metadata import PackageNotFoundError, version
 
 PACKAGES = ("torch", "torchvision", "torchaudio", "lightning-fabric", "numpy", "jupyter-book", "jupyterlab", "gradio")
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")  # those that the tests look for, after BOOK_CHROMIUM
 GIBIBYTE = 1024**3
 MEMORY_FOR_THE_BOOK = 4  # GiB: two chapters at a time, 2 GiB each
 
@@ -45,7 +45,9 @@ def _problems(free_memory: float) -> list[str]:
         if not _version(package)
     ]
     if _browser() is None:
-        found.append("The browser tests of `make test`: no Chromium was found; install the package chromium.")
+        found.append(
+            "The browser tests of `make test`: no Chromium was found; install the package chromium, or set BOOK_CHROMIUM."
+        )
     if free_memory < MEMORY_FOR_THE_BOOK:
         found.append(f"`make book` may run out of memory: {MEMORY_FOR_THE_BOOK} GiB should be free.")
     if not os.environ.get("BOOK_DATA"):
@@ -90,7 +92,8 @@ def _accelerator() -> str:
 
 
 def _browser() -> str | None:
-    return next(filter(None, map(shutil.which, BROWSERS)), None)
+    asked = os.environ.get("BOOK_CHROMIUM")
+    return next(filter(None, map(shutil.which, filter(None, (asked, *BROWSERS)))), None)
 
 
 def _found() -> dict:

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from lib.cud.config import (
-    CUDConfig,
     CatchUpConfig,
     CouplingConfig,
+    CUDConfig,
     OptimiserConfig,
     encoder_for,
     imagenet64,
