@@ -45,9 +45,7 @@ def _problems(free_memory: float) -> list[str]:
         if not _version(package)
     ]
     if _browser() is None:
-        found.append(
-            "The browser tests of `make test`: no Chromium was found; install the package chromium, or set BOOK_CHROMIUM."
-        )
+        found.append("The browser tests of `make test`: no Chromium was found; install chromium, or set BOOK_CHROMIUM.")
     if free_memory < MEMORY_FOR_THE_BOOK:
         found.append(f"`make book` may run out of memory: {MEMORY_FOR_THE_BOOK} GiB should be free.")
     if not os.environ.get("BOOK_DATA"):
