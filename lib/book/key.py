@@ -1,7 +1,7 @@
 """The key that decides whether a chapter must run again.
 
-A chapter's outputs depend on its code, on `lib/` and on the cards in `seeds/`; and on the Python and the torch
-that ran it. The key is a hash over exactly these. Prose is not in it: a corrected sentence needs no training.
+A chapter's outputs depend on its code, on `lib/`, on the cards in `seeds/` and on the stored runs in `results/`; and on
+the Python and the torch that ran it. The key is a hash over exactly these. Prose is not in it: a corrected sentence needs no training.
 """
 
 import hashlib
@@ -35,9 +35,9 @@ def tree_digest(*folders: Path) -> str:
 
 
 def library_digest(layout: Layout) -> str:
-    """What all chapters share: `lib/`, `seeds/`, and the versions that compute."""
+    """What all chapters share: `lib/`, `seeds/`, `results/`, and the versions that compute."""
     versions = f"python {platform.python_version()} torch {version('torch')}"
-    shared = tree_digest(layout.root / "lib", layout.root / "seeds")
+    shared = tree_digest(*(layout.root / name for name in ("lib", "seeds", "results")))
     return hashlib.sha256(f"{versions} {shared}".encode()).hexdigest()
 
 

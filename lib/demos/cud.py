@@ -164,13 +164,17 @@ def build(models: Mapping[str, DemoModel]) -> "gradio.Blocks":
                 seed = gr.Number(0, label="Seed", precision=0, minimum=0)
                 button = gr.Button("Generate", variant="primary")
             with gr.Column(scale=2, min_width=300):
+                # The headings stand above the pictures: Gradio's own labels would lie over their corners.
+                gr.Markdown("**Samples**")
                 samples = gr.Image(
-                    label="Samples", alt_text="The samples.", format="png", buttons=[], interactive=False
-                )
+                    label="Samples", show_label=False, alt_text="The samples.", format="png", buttons=[],
+                    interactive=False,
+                )  # fmt: skip
                 facts = gr.Markdown()
+                gr.Markdown("**The way from noise to sample**")
                 walk = gr.Image(
-                    label="The way from noise to sample", alt_text="States of the walk, noise first.", format="png",
-                    buttons=[], interactive=False,
+                    label="The way from noise to sample", show_label=False, alt_text="States of the walk, noise first.",
+                    format="png", buttons=[], interactive=False,
                 )  # fmt: skip
         inputs, outputs = [method, solver, steps, seed, count], [samples, walk, facts]
         button.click(run, inputs, outputs, api_name="cud_generate")
