@@ -1,7 +1,8 @@
 """The key that decides whether a chapter must run again.
 
 A chapter's outputs depend on its code, on `lib/`, on the cards in `seeds/` and on the stored runs in `results/`; and on
-the Python and the torch that ran it. The key is a hash over exactly these. Prose is not in it: a corrected sentence needs no training.
+the Python and the torch that ran it. The key is a hash over exactly these. Prose is not in it: a corrected sentence
+needs no training.
 """
 
 import hashlib
