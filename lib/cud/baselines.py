@@ -8,6 +8,7 @@ official repository's versions of the last two are no faithful stand-ins (dossie
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ from lib.cud.model import build_model
 from lib.cud.samplers import SampleResult, sample
 from lib.cud.train import Data, TrainedFlow, check_shape, data_name
 from lib.errors import UserError
+from lib.training.digest import weights_digest
 from lib.training.loop import History
 from lib.training.seeding import derive_seed, generator
 from lib.vision.batches import Batches
@@ -49,7 +51,9 @@ def reflow(
         return nn.functional.mse_loss(model(interpolate(x0, x1, t), t), x1 - x0)
 
     config = replace(flow.config, catch_up=None)
-    return _fit_flow(_copy_of(flow), config, flow.data, loss, steps, run, {"reflow times": times})
+    # A checkpoint says what the pairs came from: a run that is resumed from another flow is refused.
+    source = {"weights": weights_digest(flow.model), "pairs": pairs, "teacher_steps": teacher_steps, "steps": steps}
+    return _fit_flow(_copy_of(flow), config, flow.data, loss, steps, run, {"reflow times": times}, source)
 
 
 def progressive_distillation(
@@ -208,14 +212,15 @@ def _fit_flow(
     steps: int,
     run: Run,
     generators: dict[str, torch.Generator],
+    source: dict[str, Any] | None = None,
 ) -> TrainedFlow:
     optimiser: OptimiserConfig = replace(config.optimiser, steps=steps)
 
     def make_loss(modules, average):
         return lambda index: {"loss": loss(modules["model"], index)}
 
-    averaged, history = fit(
-        model, make_loss, optimiser, run,
-        config={"cud": config.to_dict(), "data": data, "seed": run.seed, "session": 1}, generators=generators,
-    )  # fmt: skip
+    settings: dict[str, Any] = {"cud": config.to_dict(), "data": data, "seed": run.seed, "session": 1}
+    if source is not None:
+        settings["source"] = source
+    averaged, history = fit(model, make_loss, optimiser, run, config=settings, generators=generators)
     return TrainedFlow(config, averaged, data, 1, history)

@@ -15,6 +15,7 @@ from lib.cud.fit import Run, fit
 from lib.cud.samplers import trajectory
 from lib.cud.train import TrainedFlow
 from lib.errors import UserError
+from lib.training.digest import weights_digest
 from lib.training.seeding import derive_seed
 from lib.vision.batches import Batches
 
@@ -107,7 +108,14 @@ def second_session(
             ema_ramp=session.ema_ramp,
         ),
         run,
-        config={"cud": config.to_dict(), "data": flow.data, "seed": run.seed, "session": 2},
+        # The source's weights, too: a run that is resumed from another flow would learn from two teachers.
+        config={
+            "cud": config.to_dict(),
+            "data": flow.data,
+            "seed": run.seed,
+            "session": 2,
+            "source": {"weights": weights_digest(flow.model)},
+        },
         generators={},
     )
     return TrainedFlow(config, averaged, flow.data, 2, history)

@@ -4,4 +4,5 @@ seeding      seeds by name, generators            schedule   learning rate as a 
 ema          moving average of weights            progress   bar and live curve
 checkpoint   safetensors + JSON, replaced whole   devices    Lightning Fabric, threads
 state        all that a run must remember         loop       the resumable loop
+digest       a short name for a network's weights
 """

@@ -1,5 +1,6 @@
 """Sessions learn, resume and are read back; the peers learn too."""
 
+import copy
 from dataclasses import replace
 
 import pytest
@@ -111,6 +112,22 @@ def test_a_resumed_second_session_equals_an_unbroken_one(tmp_path, plain):
     second_session(plain, replace(RUN, out=tmp_path / "parts", max_steps=7), session)
     parts = second_session(plain, replace(RUN, out=tmp_path / "parts", resume=True), session)
     assert all(torch.equal(a, b) for a, b in zip(whole.model.parameters(), parts.model.parameters(), strict=True))
+
+
+def test_a_run_from_another_flow_is_not_resumed(tmp_path, plain):
+    other = replace(plain, model=copy.deepcopy(plain.model))
+    with torch.no_grad():
+        next(other.model.parameters())[0] += 1e-6
+    session = SecondSessionConfig(pairs=32, steps=2, batch_size=16, learning_rate=1e-3)
+    for name, start in (
+        ("second", lambda flow, run: second_session(flow, run, session)),
+        ("reflow", lambda flow, run: reflow(flow, run, pairs=32, steps=6)),
+    ):
+        start(plain, replace(RUN, out=tmp_path / name, max_steps=3))
+        with pytest.raises(UserError, match=r"started with source\.weights"):
+            start(other, replace(RUN, out=tmp_path / name, resume=True))
+        again = replace(plain, model=copy.deepcopy(plain.model))
+        assert start(again, replace(RUN, out=tmp_path / name, resume=True)).history.steps == 6
 
 
 def test_a_trained_flow_is_read_back(tmp_path, points):
