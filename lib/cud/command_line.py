@@ -152,6 +152,11 @@ def train(options: CUDTrainOptions) -> Report | None:
     data, notes = None, []
     if not _learns_from_pairs(options):
         config, data, notes = load_suited(config, options.data)
+        if flow is not None and config.network != flow.config.network:
+            raise UserError(
+                f"{config.data} does not fit the network of --from, which stays as it was trained: "
+                f"name data like {flow.config.data}."
+            )
     run = _run(options, config, out)
     if run.rank == 0:
         for text in (f"Run in {out}.", *notes):

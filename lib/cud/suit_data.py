@@ -1,7 +1,8 @@
 """A preset meets data of another shape: which of the two gives way, and what the reader is told.
 
 A folder's images are scaled and cropped to the network's resolution. Known sets are not touched: there the network
-takes the resolution of the data. The number of channels is always that of the data.
+takes the resolution of the data. The number of channels is always that of the data, and so is the number of classes,
+for a network that is told the class.
 """
 
 from dataclasses import replace
@@ -42,31 +43,36 @@ def load_suited(config: CUDConfig, name: str | None) -> tuple[CUDConfig, Data, l
 
 
 def suited(config: CUDConfig, images: ImageSet) -> tuple[CUDConfig, list[str]]:
-    """The configuration with the channels and the resolution of ``images``, and notes on what was changed.
+    """The configuration with the channels, resolution and classes of ``images``, and notes on what was changed.
+
+    A network without classes stays so, and so does the encoder of a learnt coupling.
 
     Raises:
         UserError: images that are not square, or a side that the network cannot halve often enough.
     """
     channels, height, width = images.shape
-    network = config.network
-    if (network.in_channels, network.resolution) == (channels, height) and height == width:
+    network, notes = config.network, []
+    if (network.in_channels, network.resolution) != (channels, height) or height != width:
+        halvings = 2 ** (len(network.multipliers) - 1)
+        if height != width or height % halvings:
+            raise UserError(
+                f"{images.name} has images of {height}x{width}; the network of preset '{config.name}' needs squares "
+                f"with a side that {halvings} divides: {_advice(height, width)}."
+            )
+        encoder = config.coupling.encoder
+        if encoder is not None:
+            encoder = replace(encoder, in_channels=channels, out_channels=2 * channels, resolution=height)
+        network = replace(network, in_channels=channels, resolution=height)
+        config = replace(config, coupling=replace(config.coupling, encoder=encoder))
+        notes.append(f"takes {_shape(network)} instead of {_shape(config.network)}")
+    classes = len(images.class_names)
+    if network.classes and network.classes != classes:
+        network = replace(network, classes=classes)
+        notes.append(f"knows {classes} class{'es' * (classes != 1)} instead of {config.network.classes}")
+    if not notes:
         return config, []
-    halvings = 2 ** (len(network.multipliers) - 1)
-    if height != width or height % halvings:
-        raise UserError(
-            f"{images.name} has images of {height}x{width}; the network of preset '{config.name}' needs squares with a "
-            f"side that {halvings} divides: {_advice(height, width)}."
-        )
-    encoder = config.coupling.encoder
-    if encoder is not None:
-        encoder = replace(encoder, in_channels=channels, out_channels=2 * channels, resolution=height)
-    changed = replace(
-        config,
-        network=replace(network, in_channels=channels, resolution=height),
-        coupling=replace(config.coupling, encoder=encoder),
-    )
-    was, now = _shape(network), _shape(changed.network)
-    return changed, [f"note: the network of preset '{config.name}' takes {now} instead of {was}, as the data do."]
+    changed = replace(config, network=network)
+    return changed, [f"note: the network of preset '{config.name}' {' and '.join(notes)}, as the data do."]
 
 
 def _resolved(config: CUDConfig, name: str | None) -> str:
