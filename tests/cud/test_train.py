@@ -183,6 +183,20 @@ def test_budget_of_the_peers_is_that_of_one_session(points, judge):
     assert judge(peers.consistency.sample(4000, 1).samples) < 0.6 * first_session
 
 
+@pytest.mark.parametrize(
+    ("name", "decay", "rate", "batch"),
+    [("mnist", 0.9999, 3e-4, 256), ("cifar10", 0.9999, 2e-4, 128), ("imagenet64", 0.99994322, 4e-4, 1024)],
+)
+def test_paper_presets_step_and_average_as_the_official_runs(name, decay, rate, batch):
+    config = preset_named(name)
+    stages = [config.optimiser] + [config.second_session] * (name != "imagenet64")
+    for stage in stages:
+        assert (stage.learning_rate, stage.batch_size, stage.cosine, stage.ema_ramp) == (rate, batch, False, False)
+    assert config.optimiser.ema_decay == decay
+    assert config.optimiser.warmup == 5000
+    assert config.second_session is None or config.second_session.ema_decay == 0.9999
+
+
 def test_network_work():
     assert passes_per_step(small("flow_matching")) == 3
     assert [passes_per_step(small(s)) for s in ("rk12", "rk23", "rk34")] == [4, 6, 8]
