@@ -49,7 +49,9 @@ class TrainOptions:
     strategy: Annotated[str, Option(help="auto or ddp.")] = "auto"
     precision: Annotated[str | None, Option(help="32-true or bf16-mixed (default: the preset's).")] = None
     workers: Annotated[int, Option(min=0, help="Processes that read image files ahead.")] = 0
-    threads: Annotated[int | None, Option(min=1, help="Threads for one tensor operation (default: torch's).")] = None
+    threads: Annotated[
+        str, Option(help="Threads for one tensor operation: a number, or 'auto' for the number that suits the network.")
+    ] = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -231,10 +231,10 @@ def _run(options: CUDTrainOptions, config: "CUDConfig", out: Path) -> "Run":
     import torch
 
     from lib.cud.fit import Run
-    from lib.training.devices import device_named, make_fabric, set_threads
+    from lib.training.devices import device_named, make_fabric
 
-    if options.threads is not None:
-        set_threads(options.threads)
+    if options.threads != "auto" and (not options.threads.isdecimal() or int(options.threads) < 1):
+        raise UserError(f"--threads is a whole number from 1, or 'auto', not '{options.threads}'.")
     devices = int(options.devices) if options.devices.lstrip("-").isdigit() else options.devices
     if devices != "auto" and (not isinstance(devices, int) or devices < 1):
         raise UserError(f"--devices is a whole number from 1, or 'auto', not '{options.devices}'.")
@@ -246,10 +246,32 @@ def _run(options: CUDTrainOptions, config: "CUDConfig", out: Path) -> "Run":
     plain = (devices, options.num_nodes, options.strategy, config.precision) == (1, 1, "auto", "32-true")
     if accelerator != "cpu" or not plain:
         fabric = make_fabric(accelerator, devices, options.num_nodes, options.strategy, config.precision)
-    return Run(
+    run = Run(
         seed=options.seed, out=out, resume=options.resume, checkpoint_every=options.checkpoint_every,
         max_steps=options.max_steps, fabric=fabric, workers=options.workers,
     )  # fmt: skip
+    _choose_threads(options.threads, config, run)
+    return run
+
+
+def _choose_threads(asked: str, config: "CUDConfig", run: "Run") -> None:
+    """Set torch's threads, and say so. A training on another device than the processor keeps torch's own number."""
+    import torch
+
+    from lib.cud.threads import suited_threads
+    from lib.training.devices import set_threads
+
+    if asked != "auto":
+        threads, why = int(asked), "as asked for"
+    elif run.device.type != "cpu":
+        return
+    elif run.world_size > 1:  # they would disturb each other's measurement
+        threads, why = max(1, torch.multiprocessing.cpu_count() // run.world_size), "this process's share of the cores"
+    else:
+        threads, why = suited_threads(config)
+    set_threads(threads)
+    if run.rank == 0:
+        note(f"Threads: {threads}, {why} (--threads N sets another number).")
 
 
 def _carry_out(

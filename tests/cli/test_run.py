@@ -4,9 +4,11 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+import lib.cud.threads
 from lib.cud.command_line import load
 from lib.cud.evaluate import make_judge, quality
 from lib.cud.train import load_data
@@ -182,3 +184,32 @@ def test_a_consistency_model_is_no_start_for_what_needs_a_flow(papers, tmp_path)
 def test_another_precision_goes_through_fabric(papers, tmp_path):
     assert papers("train", "cud", "--preset", "toy", *SHORT, "--precision", "bf16-mixed", "--out", "half").code == 0
     assert load(tmp_path / "half").config.precision == "bf16-mixed"
+
+
+@pytest.fixture
+def threads():
+    """torch's number of threads, put back after the test."""
+    before = torch.get_num_threads()
+    yield torch.get_num_threads
+    torch.set_num_threads(before)
+
+
+def test_threads_suit_the_network_or_are_those_asked_for(papers, threads, monkeypatch):
+    toy = ("train", "cud", "--preset", "toy", *SHORT)
+    torch.set_num_threads(2)
+    found = papers(*toy, "--out", "auto")
+    assert (found.code, threads()) == (0, 1)
+    assert [line for line in found.err.splitlines() if line.startswith("Threads: 1, a small network")]
+    assert papers(*toy, "--out", "two", "--threads", 2).code == 0
+    assert threads() == 2
+    monkeypatch.setattr(lib.cud.threads, "fastest_threads", lambda work, repeats: 3)
+    found = papers("train", "cud", "--preset", "scaled", "--set", "network.channels=64", *SHORT, "--out", "large")
+    assert (found.code, threads()) == (0, 3), found.err
+    assert "Threads: 3, measured" in found.err
+
+
+@pytest.mark.parametrize("number", ["0", "-2", "many", "1.5"])
+def test_impossible_threads_are_refused(papers, tmp_path, number):
+    found = papers("train", "cud", "--preset", "toy", "--threads", number)
+    assert (found.code, "--threads" in found.err) == (2, True)
+    assert not list(tmp_path.iterdir())
