@@ -3,7 +3,7 @@
 Plain flow matching, minibatch optimal transport and the learnt coupling are configurations of ``train``
 (``lib.cud.config.with_method``). Here are the peers that need an algorithm of their own: reflow, progressive
 distillation, consistency training and consistency distillation. All are written from their own papers, because the
-official repository's versions of the last two are no faithful stand-ins (dossier section 3).
+official repository's versions of the last two are no faithful stand-ins (our reading of its code).
 """
 
 from collections.abc import Callable

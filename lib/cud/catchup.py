@@ -1,8 +1,8 @@
 """The catch-up term: the output at t must match what the same network says a little nearer to the data.
 
 Three Runge-Kutta schemes place the look-ahead points. All slopes come from the main head v_1, without gradient, and
-head i learns the velocity that the main head has i steps of size h later. Equations: dossier sections 2.2 to 2.4,
-read from the official code and the method figure (the paper's own section could not be retrieved).
+head i learns the velocity that the main head has i steps of size h later. Equations: method figure of the
+official repository and official code (``flows.py``); the paper's own section could not be retrieved.
 """
 
 from collections.abc import Callable
@@ -116,7 +116,7 @@ def look_ahead(
 
 
 def near_data(t: Tensor, h: Tensor, heads: int) -> Tensor:
-    """True where t < ε + K h: a look-ahead would step over the data end (dossier section 2.4)."""
+    """True where t < ε + K h: a look-ahead would step over the data end (official code, ``flows.py``)."""
     return t < SMALLEST_TIME + heads * h
 
 

@@ -87,7 +87,7 @@ STRAIGHTENING = {
     f"{names.RK34}, head 3": expected_lag("uniform", 16, 3),
     names.RK12_WIDE: expected_lag("fixed", 4, 1),
 }
-"""Method -> lag of its velocity, in the order in which paths should straighten (dossier section 2.10)."""
+"""Method -> lag of its velocity, in the order in which paths should straighten (our analysis: ``expected_lag``)."""
 
 
 def straightening_order(straightness: dict[int, dict[str, float]]) -> Finding:

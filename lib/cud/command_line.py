@@ -31,7 +31,7 @@ OWN_METHOD = "catch_up"
 FROM_DATA = "consistency_training"
 FROM_FLOW = ("reflow", "progressive_distillation", "consistency_distillation")
 PAPER_PARAMETERS = {"mnist": 2_155_201, "cifar10": 55_732_739, "imagenet64": 295_899_267}
-"""Of the velocity network: official code and configurations; dossier section 3."""
+"""Of the velocity network: stated in the official repositories, or counted by us in their configurations."""
 
 
 @dataclass(frozen=True, kw_only=True)

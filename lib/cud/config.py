@@ -92,7 +92,7 @@ class OptimiserConfig:
 
 @dataclass(frozen=True, config=_STRICT)
 class SecondSessionConfig:
-    """The distillation to one step (dossier section 2.11).
+    """The distillation to one step (official code, ``train_distill_update.py``).
 
     Attributes:
         pairs: how many noises are drawn and carried to the data end.

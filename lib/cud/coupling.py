@@ -55,7 +55,7 @@ def learned_pairing(encoder: Callable[[Tensor], tuple[Tensor, Tensor]], x0: Tens
     """x_1 = μ_q(x_0) + exp(log σ²_q(x_0) / 2) · noise, with KL(q || N(0, I)) as a mean over batch and dimensions.
 
     The gradient reaches the encoder through x_t and through the target x_1 - x_0. The published CIFAR-10 and MNIST
-    commands have this switched on silently (β = 20); on ImageNet-64 the author discarded it (dossier section 2.6).
+    commands have this switched on silently (β = 20); on ImageNet-64 the author discarded it (official code).
     It goes back to Lee, Kim and Ye, "Minimizing trajectory curvature of ODE-based generative models", ICML 2023.
     """
     mean, log_variance = encoder(x0)

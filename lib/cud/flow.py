@@ -57,7 +57,7 @@ def flow_matching_loss(predictions: tuple[Tensor, ...], target: Tensor) -> Tenso
         predictions: the velocities of the K heads, each (batch, ...).
         target: u = x_1 - x_0, (batch, ...).
 
-    Source: method figure of the official repository; dossier section 2.1.
+    Source: method figure of the official repository; official code (``flows.py``).
     """
     return total([torch.nn.functional.mse_loss(v, target) for v in predictions])
 

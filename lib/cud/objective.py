@@ -23,7 +23,7 @@ class Randomness:
 
 @dataclass(frozen=True)
 class Objective:
-    """L = w1 L_kd + w2 L_ori + β KL + (wavelet weight) L_w  (dossier sections 2.1 to 2.8).
+    """L = w1 L_kd + w2 L_ori + β KL + (wavelet weight) L_w  (method figure of the official repository; its code).
 
     Attributes:
         config: which terms, and their settings.

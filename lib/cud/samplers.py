@@ -1,7 +1,8 @@
 """From noise to data: every solver behind one interface, with its network calls counted.
 
 A solver is a generator: given the velocity, a start and a grid of falling times, it yields the state after each
-interval. ``sample`` keeps the last state, ``trajectory`` keeps all. Rules: dossier section 2.12.
+interval. ``sample`` keeps the last state, ``trajectory`` keeps all. Rules: official code, with its
+slips in ``dpm_solver_3`` mended.
 """
 
 from collections.abc import Callable, Iterator

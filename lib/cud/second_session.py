@@ -1,7 +1,7 @@
 """The second session: a trained flow becomes a generator that needs one step.
 
 The trained flow walks from many noises; its clean estimates on the way are the targets, the blurrier ones first.
-Source: official code, ``train_distill_update.py``; dossier section 2.11. One departure: the official script forgets
+Source: official code, ``train_distill_update.py``. One departure: the official script forgets
 Prior ShakeDrop, which the checkpoint was trained with. Here the network keeps it.
 """
 

@@ -1,7 +1,7 @@
 """How far ahead the catch-up term looks: the step h, drawn for each sample.
 
 The grid constant T_N (16 in every published command) bounds the step: h <= 1/T_N. Source: official code, flag
-``adapt_cu``; dossier section 2.5.
+``adapt_cu``.
 """
 
 import math
@@ -61,8 +61,8 @@ def expected_lag(strategy: str, grid: int, head: int = 1, ratio: float = 1.0) ->
 
     With constant weights the minimiser obeys v = (w2 u + w1 v(t - i h)) / (w1 + w2). Head 1 chases itself, so its lag
     solves λ_1 = ρ (λ_1 + E[h]) with ρ = w1 / (w1 + w2), that is λ_1 = (w1/w2) E[h]. Head i chases head 1, i steps
-    ahead: λ_i = ρ (λ_1 + i E[h]). At w1 = w2 this is λ_i = (i + 1) / 2 · E[h] (dossier section 2.10: a derivation of
-    ours, not a statement of the paper).
+    ahead: λ_i = ρ (λ_1 + i E[h]). At w1 = w2 this is λ_i = (i + 1) / 2 · E[h] (our analysis, not a statement of
+    the paper).
 
     Args:
         head: i, counted from 1.

@@ -13,7 +13,7 @@ def straightness(points: Tensor, times: Tensor) -> float:
         points: (N + 1, batch, ...), from noise to data.
         times: (N + 1,), falling from 1 to 0.
 
-    Source: Liu et al., "Flow straight and fast", 2022, on a grid; dossier section 4.
+    Source: Liu et al., "Flow straight and fast", 2022, on a grid.
     """
     h = (times[:-1] - times[1:]).reshape(-1, *([1] * (points.dim() - 1))).to(points)
     velocities = (points[:-1] - points[1:]) / h

@@ -1,6 +1,6 @@
 """The wavelet term of the ImageNet-64 recipe: fine detail of the predicted image against the true one.
 
-Absent from the CIFAR-10 and MNIST code. Source: official ImageNet-64 repository; dossier section 2.8.
+Absent from the CIFAR-10 and MNIST code. Source: the author's ImageNet-64 repository.
 """
 
 from functools import cache

@@ -76,7 +76,7 @@ def test_discrete_steps_lie_on_the_grid_and_never_pass_the_data():
 
 
 def test_lag_law():
-    # The dossier's three figures: uniform steps, T_N = 16.
+    # By hand, at w1 = w2 and uniform steps, T_N = 16: λ_i = (i + 1) / 2 · 1/32.
     assert [expected_lag("uniform", 16, head) * 32 for head in (1, 2, 3)] == pytest.approx([1, 1.5, 2])
     assert expected_lag("fixed", 4) == pytest.approx(1 / 4)
     assert expected_lag("uniform", 16, ratio=float("inf")) == float("inf")
