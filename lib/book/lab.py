@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from lib.book.layout import Layout
-from lib.book.outputs import write_whole
+from lib.files import write_whole
 
 _OVERRIDES = {
     "@jupyterlab/apputils-extension:notification": {

@@ -1,8 +1,6 @@
-"""Outputs of a notebook: joined with its present text, cleaned for the repository, written in one piece."""
+"""Outputs of a notebook: joined with its present text, and cleaned for the repository."""
 
 import copy
-import os
-from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
@@ -12,14 +10,6 @@ _LANGUAGE = {
     "language_info": {"name": "python", "file_extension": ".py", "pygments_lexer": "ipython3"},
 }
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write `text` beside `path` and rename it, so that a reader never sees half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
 
 
 def with_outputs(current: NotebookNode, executed: NotebookNode) -> NotebookNode:

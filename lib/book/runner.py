@@ -17,7 +17,8 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 
 from lib.book.key import library_digest, notebook_key
 from lib.book.layout import Layout
-from lib.book.outputs import cleaned, to_text, with_outputs, write_whole
+from lib.book.outputs import cleaned, to_text, with_outputs
+from lib.files import write_whole
 
 CELL_SECONDS = 900  # a cell that takes longer hangs; whole chapters are meant to take three minutes
 _TRACEBACK_LINES = 14

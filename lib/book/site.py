@@ -12,9 +12,10 @@ import nbformat
 
 from lib.book.key import library_digest, tree_digest
 from lib.book.layout import Layout
-from lib.book.outputs import cleaned, to_text, write_whole
+from lib.book.outputs import cleaned, to_text
 from lib.book.runner import executed_notebook, is_current
 from lib.errors import UserError
+from lib.files import write_whole
 
 SETTINGS = ("BOOK_REPOSITORY_URL", "BOOK_BINDERHUB_URL", "BOOK_JUPYTERHUB_URL", "BOOK_COLAB_URL")
 """Environment variables that switch on buttons in the page's head; without them there are none."""

@@ -10,8 +10,6 @@ from __future__ import annotations
 import json
 import math
 import numbers
-import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -20,6 +18,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, FiniteFloat, ValidationError, model_validator
 
 from lib.errors import UserError
+from lib.files import write_whole
 from lib.papers.cards import SEEDS, Identifier, Items, Sentence, Strict, first_problem, load_card
 
 CLAIM_MIME = "application/vnd.papers-that-run.claim+json"
@@ -200,19 +199,8 @@ def save_results(system: str, measurements: Iterable[Measurement], folder: Path 
         "system": system,
         "measurements": [found.model_dump(mode="json") for found in measurements],
     }
-    path = folder / f"{system}.json"
-    folder.mkdir(parents=True, exist_ok=True)
-    handle, beside = tempfile.mkstemp(prefix=f".{system}-", suffix=".json", dir=folder)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(content, file, indent=1, ensure_ascii=False, allow_nan=False)
-            file.write("\n")
-        os.chmod(beside, 0o644)  # mkstemp makes it private; results are there to be read
-        os.replace(beside, path)
-    except BaseException:
-        Path(beside).unlink(missing_ok=True)
-        raise
-    return path
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return write_whole(folder / f"{system}.json", text)
 
 
 def load_results(system: str, folder: Path | str | None = None) -> tuple[Measurement, ...]:

@@ -201,12 +201,11 @@ def test_results_file_is_replaced_whole_and_never_half(tmp_path, monkeypatch):
     path = save_results("cud", [a_measurement()], tmp_path)
     before = path.read_bytes()
 
-    def broken_dump(content, file, **_):
-        file.write('{"format": 1, "sys')
+    def full(*_):
         raise OSError("disk full")
 
     with monkeypatch.context() as patch:
-        patch.setattr("lib.papers.records.json.dump", broken_dump)
+        patch.setattr("lib.files.os.replace", full)
         with pytest.raises(OSError, match="disk full"):
             save_results("cud", [], tmp_path)
     assert path.read_bytes() == before
