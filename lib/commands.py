@@ -7,7 +7,6 @@ A system adds a flag by adding a field to the dataclasses below.
 
 import os
 import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +26,14 @@ class Report:
 
     text: str
     record: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """What ``reproduce`` found: the measurements, and further files (name -> content) for the folder of results."""
+
+    measurements: "list[Measurement]"
+    files: dict[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,8 +82,8 @@ class System(Protocol):
     def describe(self, preset: str | None) -> Report:
         """Configuration, parameters and multiplies of one preset, or of all."""
 
-    def reproduce(self, seeds: int, out: Path) -> "list[Measurement]":
-        """The card's claims over seeds 0, 1, ...; further files may be written to the folder ``out``."""
+    def reproduce(self, seeds: int) -> Reproduction:
+        """The card's claims over seeds 0, 1, ...; it writes nothing itself."""
 
 
 def note(text: str) -> None:
@@ -106,16 +113,3 @@ def require_writable(folder: Path) -> None:
         raise UserError(f"{nearest} is a file: choose another folder with --out.")
     if not os.access(nearest, os.W_OK):
         raise UserError(f"{nearest} cannot be written: choose another folder with --out.")
-
-
-def write_beside(path: Path, content: bytes) -> None:
-    """Write a file under another name and rename it, so that nobody ever sees half of it."""
-    handle, beside = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(beside, 0o644)  # mkstemp makes it private
-        os.replace(beside, path)
-    except BaseException:
-        Path(beside).unlink(missing_ok=True)
-        raise

@@ -17,7 +17,8 @@ from typer.core import TyperGroup
 from lib.cli.systems import SystemGroup, exists, show, system_named
 from lib.commands import note, require_writable
 from lib.errors import UserError
-from lib.papers import RESULTS, load_cards, save_results
+from lib.files import write_whole
+from lib.papers import RESULTS, load_cards, load_results, save_results
 
 QUIET = {
     "GRADIO_ANALYTICS_ENABLED": "False",
@@ -84,11 +85,30 @@ def reproduce(
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = RESULTS,
 ) -> None:
     """Measure the card's claims over several seeds, and keep the results for the scoreboard."""
+    measure = system_named(system).reproduce
     require_writable(out)
-    measurements = system_named(system).reproduce(seeds, out)
-    for found in measurements:
-        print(f"{found.verdict:<12}  {found.claim}: {found.summary}")
-    note(f"Kept in {save_results(system, measurements, out)}.")
+    _require_as_many_seeds(system, seeds, out)
+    found = measure(seeds)
+    # All at once and before the first line of output, so that the files in the folder are of one study.
+    path = save_results(system, found.measurements, out)
+    for name, content in found.files.items():
+        write_whole(out / name, content)
+    for one in found.measurements:
+        print(f"{one.verdict:<12}  {one.claim}: {one.summary}")
+    note(f"Kept in {path}.")
+
+
+def _require_as_many_seeds(system: str, seeds: int, out: Path) -> None:
+    """Refuse, before any work, to replace what more seeds have shown by what fewer would."""
+    try:
+        kept = max((len(one.seeds) for one in load_results(system, out)), default=0)
+    except UserError:
+        return  # it cannot be read: a new one can only be better
+    if seeds < kept:
+        raise UserError(
+            f"{out / system}.json holds the results of {kept} seeds, which those of {seeds} would replace: ask for "
+            f"--seeds {kept} or more, or keep the new ones in another folder with --out."
+        )
 
 
 @app.command()

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
 
-from lib.commands import EvaluateOptions, Report, TrainOptions, note, require_new_run, write_beside
+from lib.commands import EvaluateOptions, Report, Reproduction, TrainOptions, note, require_new_run
 from lib.errors import UserError
+from lib.files import write_whole
 
 if TYPE_CHECKING:
     import torch
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from lib.cud.config import CUDConfig
     from lib.cud.fit import Run
     from lib.cud.train import Data, TrainedFlow
-    from lib.papers import Measurement
     from lib.vision.data import ImageSet
 
     Trained = TrainedFlow | ConsistencyFlow
@@ -490,7 +490,7 @@ def sample(options: CUDSampleOptions) -> Report:
     flow.model.to(device)
     _check_sampling(flow, [options.nfe], options.solver, options.head)
     drawn = _draw(flow, options.n, options.nfe, options.solver, options.head, options.seed)
-    write_beside(options.out, _picture(drawn.samples))
+    write_whole(options.out, _picture(drawn.samples))
     text = f"{options.out}: {options.n} samples at {drawn.nfe} network calls in {drawn.seconds:.2f} s."
     record = {"system": "cud", "out": str(options.out), "samples": options.n, "nfe": drawn.nfe}
     return Report(text, record)
@@ -514,8 +514,10 @@ def _picture(samples: "Tensor") -> bytes:
     return buffer.getvalue()
 
 
-def reproduce(seeds: int, out: Path) -> "list[Measurement]":
-    """The card's claims over several seeds; the curves go to the folder ``out``."""
+def reproduce(seeds: int) -> Reproduction:
+    """The card's claims over several seeds, and the curves of quality against network calls."""
+    from lib.cud.curves import FILE, as_json
     from lib.cud.reproduce import reproduce as measure
 
-    return measure(seeds, note, out)
+    measurements, curves = measure(seeds, note)
+    return Reproduction(measurements, {FILE: as_json(curves)})

@@ -1,6 +1,5 @@
 """Quality against network calls, over seeds, as a small file that the chapter draws from."""
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from statistics import mean
@@ -48,14 +47,9 @@ class Curves(BaseModel):
         )
 
 
-def save_curves(curves: Iterable[Curves], folder: Path | str = RESULTS) -> Path:
-    """Write the curves beside the old file and rename."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    path, beside = folder / FILE, folder / f".{FILE}.new"
-    beside.write_bytes(_LIST.dump_json(list(curves), indent=1) + b"\n")
-    os.replace(beside, path)
-    return path
+def as_json(curves: Iterable[Curves]) -> bytes:
+    """The content of the file that ``load_curves`` reads."""
+    return _LIST.dump_json(list(curves), indent=1) + b"\n"
 
 
 def load_curves(folder: Path | str = RESULTS) -> list[Curves]:

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
@@ -14,13 +13,13 @@ from lib.cud import claims, comparison
 from lib.cud import comparison as names
 from lib.cud.claims import DIGITS, BySeed, Finding, Scores
 from lib.cud.config import CUDConfig, scaled, toy
-from lib.cud.curves import Curves, save_curves
+from lib.cud.curves import Curves
 from lib.cud.evaluate import Judge, flow_straightness, make_judge, quality
 from lib.cud.fit import Run
 from lib.cud.second_session import second_session
 from lib.cud.train import TrainedFlow, load_data, train
 from lib.errors import UserError
-from lib.papers import RESULTS, Measurement, measurement
+from lib.papers import Measurement, measurement
 
 CALLS = (1, 2, 4, 8, 16, 32)
 IN_THE_PLANE = ("ring", "checkerboard")
@@ -94,14 +93,15 @@ def peer_scores(peers: comparison.Peers, judge: Judge, seed: int) -> Scores:
 def reproduce(
     seeds: int = 3,
     note: Callable[[str], None] = lambda text: None,
-    out: Path | str = RESULTS,
     processes: int | None = None,
-) -> list[Measurement]:
+) -> tuple[list[Measurement], list[Curves]]:
     """Every claim that this machine can test, over ``seeds`` seeds (0, 1, ...), on the plane and on the digits.
 
-    The curves of quality against network calls go to ``cud-curves.json`` in the folder ``out``; the measurements are
-    returned. ``note`` is told what is done. ``processes``: how many studies run side by side, one torch thread each
-    (measured faster than several threads on one); all cores if None.
+    ``note`` is told what is done. ``processes``: how many studies run side by side, one torch thread each (measured
+    faster than several threads on one); all cores if None.
+
+    Returns:
+        The measurements, and the curves of quality against network calls.
 
     Raises:
         UserError: fewer than one seed.
@@ -137,8 +137,7 @@ def reproduce(
         claims.second_session_floor(scores, floors, DIGITS_UNIT),
     ]
     found += [_measured(finding, "scaled", DIGITS, minutes) for finding in findings]
-    save_curves(curves, out)
-    return found
+    return found, curves
 
 
 def _side_by_side(jobs: list[tuple], processes: int, note: Callable[[str], None]) -> list[Study]:

@@ -10,7 +10,9 @@ import pytest
 import lib.cud.command_line
 import lib.demos.serve
 from lib.cli import demo
+from lib.commands import Reproduction
 from lib.papers import load_results, measurement
+from tests.cli.conftest import files
 
 
 def test_data_lists_what_is_there_and_checks_it(papers, tmp_path, monkeypatch):
@@ -45,25 +47,33 @@ def test_the_doctor_says_what_is_here_and_what_will_not_run(papers, monkeypatch)
 
 
 def test_reproduce_keeps_what_was_measured(papers, tmp_path, monkeypatch):
-    asked = []
-
-    def measured(seeds, out):
-        asked.append((seeds, out))
+    def measured(seeds):
         values = [{"label": "catch-up", "seed": seed, "value": 0.5, "unit": "SW₂"} for seed in range(seeds)]
-        return [
-            measurement(
-                system="cud", claim="few-steps-2d", source="reproduce", verdict="held", summary="It holds.",
-                values=values, preset="toy", data="2-D ring",
-            )
-        ]  # fmt: skip
+        found = measurement(
+            system="cud", claim="few-steps-2d", source="reproduce", verdict="held", summary="It holds.",
+            values=values, preset="toy", data="2-D ring",
+        )  # fmt: skip
+        return Reproduction([found], {"curves.json": b"%d" % seeds})
 
     monkeypatch.setattr(lib.cud.command_line, "reproduce", measured)
     found = papers("reproduce", "cud", "--seeds", 2, "--out", "found")
     assert found.code == 0, found.err
     assert "few-steps-2d: It holds." in found.out
-    assert [(seeds, str(out)) for seeds, out in asked] == [(2, "found")]
     (kept,) = load_results("cud", tmp_path / "found")
     assert kept.seeds == (0, 1)
+    before = files(tmp_path)
+    assert before.keys() == {"found/cud.json", "found/curves.json"}
+
+    found = papers("reproduce", "cud", "--seeds", 1, "--out", "found")
+    assert found.code == 2
+    assert "results of 2 seeds, which those of 1 would replace" in found.err
+    assert "--out" in found.err
+    assert files(tmp_path) == before
+    assert papers("reproduce", "cud", "--seeds", 1, "--out", "elsewhere").code == 0
+    assert papers("reproduce", "cud", "--seeds", 3, "--out", "found").code == 0
+    assert (tmp_path / "found" / "curves.json").read_bytes() == b"3"
+    (tmp_path / "found" / "cud.json").write_text("{")  # damaged: there is nothing to lose
+    assert papers("reproduce", "cud", "--seeds", 1, "--out", "found").code == 0
 
 
 @pytest.mark.parametrize("system", ["cud", None])

@@ -5,8 +5,9 @@ import json
 import pytest
 
 from lib.cud import claims, comparison
-from lib.cud.curves import Curves, drawn, load_curves, rows, save_curves
+from lib.cud.curves import FILE, Curves, as_json, drawn, load_curves, rows
 from lib.errors import UserError
+from lib.files import write_whole
 from lib.papers import measurement
 
 
@@ -77,7 +78,7 @@ def test_straightening_order():
 def test_curves_go_to_disk_and_back(tmp_path):
     curves = [Curves.over_seeds("2-D ring", "sliced Wasserstein distance", GOOD, {0: 0.07, 1: 0.08})]
     assert curves[0].scores[comparison.RK12][4] == (0.5, 0.5)
-    save_curves(curves, tmp_path)
+    write_whole(tmp_path / FILE, as_json(curves))
     assert load_curves(tmp_path) == curves
     assert [path.name for path in tmp_path.iterdir()] == ["cud-curves.json"]
 

@@ -7,7 +7,6 @@ import pytest
 
 from lib.cud import claims, comparison, reproduce
 from lib.cud.config import SecondSessionConfig, scaled, toy
-from lib.cud.curves import load_curves
 from lib.errors import UserError
 from lib.papers import load_card
 
@@ -29,15 +28,14 @@ def quick(monkeypatch):
     monkeypatch.setattr(reproduce, "CALLS", (1, 2, 4, 8))
 
 
-def test_all_claims_are_measured_on_all_data(quick, tmp_path):
+def test_all_claims_are_measured_on_all_data(quick):
     told = []
-    found = reproduce.reproduce(1, told.append, tmp_path, processes=1)
+    found, curves = reproduce.reproduce(1, told.append, processes=1)
     measurable = {claim.id for claim in load_card("cud").claims if not claim.id.startswith("cud-")}
     assert {one.claim for one in found} == measurable
     assert len({one.key for one in found}) == len(found)
     assert all(one.seeds == (0,) for one in found)
     assert len(told) == 3
-    curves = load_curves(tmp_path)
     assert [one.data for one in curves] == ["2-D ring", "2-D checkerboard", claims.DIGITS]
     assert {comparison.OT, comparison.LEARNED_CATCH_UP, comparison.CONSISTENCY} <= curves[0].scores.keys()
     assert f"{comparison.RK34}, head 3" in curves[0].scores
