@@ -34,9 +34,16 @@ def generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
 def isolated_seed(seed: int) -> Iterator[None]:
     """Inside the block torch's global generators start at `seed`; afterwards they are as before.
 
-    For code that can only draw from the global generator, as the initialisation of torch's layers.
+    For code that can only draw from the global generator, as the initialisation of torch's layers. Meant are the
+    processor's generator and, once this process uses CUDA, that of the current GPU; other GPUs are left alone.
     """
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
+    # A look at a GPU that is not in use would set it up and take some of its memory.
+    devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
     with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
+        # Not torch.manual_seed: it would start the generators of all GPUs anew.
+        torch.default_generator.manual_seed(seed)
+        if devices:
+            torch.cuda.manual_seed(seed)
+        if torch.backends.mps.is_available():
+            torch.mps.manual_seed(seed)
         yield

@@ -41,6 +41,52 @@ def test_isolated_seed_leaves_the_global_generator_as_it_was():
         assert torch.equal(torch.rand(4), first)
 
 
+def test_isolated_seed_draws_what_torchs_own_seed_does():
+    with isolated_seed(3):
+        inside = torch.rand(4)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        assert torch.equal(torch.rand(4), inside)
+
+
+def test_isolated_seed_wakes_no_gpu(monkeypatch):
+    def woken(*_):
+        raise AssertionError("a GPU was looked at")
+
+    for name in ("is_available", "current_device", "manual_seed", "manual_seed_all", "get_rng_state", "_lazy_init"):
+        monkeypatch.setattr(torch.cuda, name, woken)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
+    with isolated_seed(3):
+        torch.rand(1)
+
+
+def test_isolated_seed_touches_the_current_gpu_alone(monkeypatch):
+    """Four GPUs that are not there: what is asked of each."""
+    asked = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda device: asked.append(("read", device)) or "state")
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda state, device: asked.append((state, device)))
+    monkeypatch.setattr(torch.cuda, "manual_seed", lambda seed: asked.append(("seed", seed)))
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: asked.append(("all", seed)))
+    with isolated_seed(3):
+        pass
+    assert asked == [("read", 2), ("seed", 3), ("state", 2)]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_isolated_seed_on_a_gpu():
+    torch.rand(1, device="cuda")
+    before = torch.cuda.get_rng_state()
+    with isolated_seed(3):
+        first = torch.rand(4, device="cuda")
+    assert torch.equal(torch.cuda.get_rng_state(), before)
+    with isolated_seed(3):
+        assert torch.equal(torch.rand(4, device="cuda"), first)
+
+
 @pytest.mark.parametrize("seed", [-1, SEED_LIMIT])
 def test_a_seed_out_of_range_is_refused(seed):
     with pytest.raises(ValueError, match="seed"):
