@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 
 import nbformat
 import pytest
-from playwright.sync_api import sync_playwright
 
 from lib.book.layout import Layout
 from lib.book.serve import server_for
 from lib.book.site import build_site
+from tests.browser import launched
 
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
@@ -85,26 +85,10 @@ def address(site):
     server.server_close()
 
 
-def chromium_program() -> str:
-    asked = os.environ.get("BOOK_CHROMIUM")
-    for name in filter(None, [asked, "chromium", "chromium-browser", "google-chrome"]):
-        if found := shutil.which(name):
-            return found
-    pytest.fail(
-        "The browser tests need Chromium: install it (Debian: apt-get install chromium) "
-        "or set BOOK_CHROMIUM to its program.",
-        pytrace=False,
-    )
-
-
 @pytest.fixture(scope="module")
 def browser():
-    program = chromium_program()
-    quiet = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=program, args=quiet)
+    with launched() as running:
         yield running
-        running.close()
 
 
 class Visit:

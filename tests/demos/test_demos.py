@@ -17,7 +17,7 @@ from lib.cud.networks.config import MLPConfig, UNetConfig
 from lib.cud.samplers import sample
 from lib.demos import cud, hub, serve
 from lib.errors import UserError
-from tests.widgets.page import ARGUMENTS, chromium
+from tests.browser import launched
 
 
 @pytest.fixture(scope="module")
@@ -159,11 +159,8 @@ class TestServed:
 
     @pytest.mark.browser
     def test_clicked_in_the_browser(self, served):
-        from playwright.sync_api import sync_playwright
-
         address, _, _ = served
-        with sync_playwright() as play:
-            browser = play.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
+        with launched() as browser:
             page, outside = browser.new_page(), []
 
             def route(request):
@@ -182,7 +179,6 @@ class TestServed:
             page.get_by_text("7 network calls").wait_for()
             assert page.locator("img").first.get_attribute("src") != first
             page.screenshot(path=os.environ["BOOK_SCREENSHOT"]) if "BOOK_SCREENSHOT" in os.environ else None
-            browser.close()
         assert outside == []
 
     def test_listens_here_only_asks_nobody_and_closes(self, served):

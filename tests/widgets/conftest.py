@@ -8,7 +8,7 @@ import torch
 
 from lib.cud.model import build_model
 from lib.cud.networks.config import MLPConfig
-from tests.widgets.page import ARGUMENTS, chromium
+from tests.browser import launched
 
 
 def ring(count: int, generator: torch.Generator) -> torch.Tensor:
@@ -67,11 +67,5 @@ def records() -> list[dict]:
 
 @pytest.fixture(scope="module")
 def browser():
-    path = chromium()
-    assert path, "these tests drive Chromium: install it (apt-get install chromium) or set BOOK_CHROMIUM"
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as play:
-        running = play.chromium.launch(executable_path=path, args=ARGUMENTS)
+    with launched() as running:
         yield running
-        running.close()

@@ -1,18 +1,8 @@
 """A page with widgets in a real browser that can reach nothing, for the tests of this folder."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-ARGUMENTS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
-
-
-def chromium() -> str | None:
-    """The browser that is installed, or None."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    return os.environ.get("BOOK_CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
 
 
 def document(body: str, theme: str = "light") -> str:
