@@ -121,17 +121,6 @@ def flow_straightness(flow: TrainedFlow, *, samples: int = 1000, seed: int = 0, 
     return path_straightness(flow.model, noise.to(next(flow.model.parameters()).device), head=head)
 
 
-def class_shares(judge: ImageJudge, samples: Tensor) -> Tensor:
-    """Share of the samples that the classifier gives to each class: (classes,), sums to 1."""
-    labels = judge.classifier.probabilities(samples.clamp(-1, 1)).argmax(dim=1)
-    return torch.bincount(labels, minlength=judge.classifier.config.classes) / len(samples)
-
-
-def confidence(judge: ImageJudge, samples: Tensor) -> float:
-    """Mean probability of the likeliest class. High for blurred means too: never read it without the distance."""
-    return judge.classifier.probabilities(samples.clamp(-1, 1)).max(dim=1).values.mean().item()
-
-
 def passes_per_step(config: CUDConfig) -> float:
     """Network work of a training step, in forward passes (a backward pass counts 2).
 

@@ -7,7 +7,6 @@ trained on the spot, so the numbers can be compared with each other only when th
 """
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from lib.errors import UserError
@@ -86,9 +85,3 @@ def _symmetric_root(matrix: np.ndarray) -> np.ndarray:
     """The root of a symmetric matrix without negative eigenvalues (those of rounding are set to zero)."""
     values, vectors = np.linalg.eigh(matrix)
     return (vectors * np.sqrt(np.clip(values, 0.0, None))) @ vectors.T
-
-
-def features_in_batches(extract, images: Tensor, batch_size: int = 512) -> Tensor:
-    """`extract(batch)` over all images, (samples, dimension) on the CPU: large sets in bounded memory."""
-    with torch.no_grad():
-        return torch.cat([extract(piece).detach().float().cpu() for piece in images.split(batch_size)])

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib.errors import UserError
-from lib.vision.frechet import FeatureStatistics, features_in_batches, frechet_distance
+from lib.vision.frechet import FeatureStatistics, frechet_distance
 
 
 def features(samples, dimension, seed):
@@ -85,9 +85,3 @@ def test_impossible_shapes_are_refused():
         FeatureStatistics(2).update(np.zeros((4, 3)))
     with pytest.raises(ValueError, match="two samples"):
         frechet_distance(np.zeros((1, 2)), np.zeros((4, 2)))
-
-
-def test_features_in_batches_equal_those_of_the_whole():
-    images = torch.randn(10, 1, 2, 2, generator=torch.Generator().manual_seed(0))
-    found = features_in_batches(lambda batch: batch.flatten(1) * 2, images, batch_size=3)
-    assert torch.equal(found, images.flatten(1) * 2)
