@@ -124,8 +124,9 @@ def move(page, control) -> list:
     if kind == "range":
         return [lambda key=key: (control.focus(), page.keyboard.press(key)) for key in ("Home", "End", "ArrowLeft")]
     if kind == "select":
-        options = control.locator("option:not([disabled])").count()
-        return [lambda index=index: control.select_option(index=index) for index in range(options)]
+        # back to the first choice at the end: other choices may leave some of the later controls out
+        options = [*range(control.locator("option:not([disabled])").count()), control.evaluate("(c) => c.selectedIndex")]
+        return [lambda index=index: control.select_option(index=index) for index in options]
     if kind in ("checkbox", "button"):
         return [control.click, control.click]
     if kind == "radio":
