@@ -125,7 +125,8 @@ def move(page, control) -> list:
         return [lambda key=key: (control.focus(), page.keyboard.press(key)) for key in ("Home", "End", "ArrowLeft")]
     if kind == "select":
         # back to the first choice at the end: other choices may leave some of the later controls out
-        options = [*range(control.locator("option:not([disabled])").count()), control.evaluate("(c) => c.selectedIndex")]
+        first = control.evaluate("(c) => c.selectedIndex")
+        options = [*range(control.locator("option:not([disabled])").count()), first]
         return [lambda index=index: control.select_option(index=index) for index in options]
     if kind in ("checkbox", "button"):
         return [control.click, control.click]
