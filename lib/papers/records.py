@@ -100,18 +100,23 @@ class ClaimRecord:
             rows += "".join(f"<td {look}>{escape(cell)}</td>" for cell in cells) + "</tr>"
         columns = ("What was measured", "Seed", "Value", "Unit")
         head = "".join(f'<th scope="col" {look}>{name}</th>' for name in columns)
-        # A claim that nobody measured has a caption and no rows: a head over nothing would puzzle a reader.
-        body = f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody>" if rows else ""
+        verdict = (
+            f"<strong>{VERDICT_WORDS[found.verdict]}.</strong> {escape(self.sentence)} <em>{escape(found.summary)}</em>"
+        )
+        # Where nobody measured there is no table: a head over nothing would puzzle a reader.
+        body = f'<p style="margin:0;color:inherit">{verdict}</p>'
+        if rows:
+            body = (
+                '<table style="color:inherit;background:transparent;margin-left:0">'
+                f'<caption style="caption-side:top;text-align:left;color:inherit">{verdict}</caption>'
+                f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+            )
         # Colours are the page's own (currentColor), so light and dark need nothing from here.
         return (
             '<div class="claim-record" role="region" tabindex="0" '
             f'aria-label="{escape(f"Claim {found.claim}: {VERDICT_WORDS[found.verdict]}")}" '
             'style="overflow-x:auto;color:inherit;border-left:0.3em solid currentColor;padding-left:0.8em">'
-            '<table style="color:inherit;background:transparent;margin-left:0">'
-            '<caption style="caption-side:top;text-align:left;color:inherit">'
-            f"<strong>{VERDICT_WORDS[found.verdict]}.</strong> {escape(self.sentence)} "
-            f"<em>{escape(found.summary)}</em></caption>"
-            f"{body}</table></div>"
+            f"{body}</div>"
         )
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
