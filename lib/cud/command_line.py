@@ -259,7 +259,7 @@ def _choose_threads(asked: str, config: "CUDConfig", run: "Run") -> None:
     import torch
 
     from lib.cud.threads import suited_threads
-    from lib.training.devices import set_threads
+    from lib.training.devices import keep_freed_memory, set_threads
 
     if asked != "auto":
         threads, why = int(asked), "as asked for"
@@ -270,6 +270,7 @@ def _choose_threads(asked: str, config: "CUDConfig", run: "Run") -> None:
     else:
         threads, why = suited_threads(config)
     set_threads(threads)
+    keep_freed_memory()
     if run.rank == 0:
         note(f"Threads: {threads}, {why} (--threads N sets another number).")
 
