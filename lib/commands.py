@@ -43,6 +43,14 @@ class TrainOptions:
     preset: Annotated[str | None, Option(help="Size of the run (default: scaled).")] = None
     data: Annotated[str | None, Option(help="'embedded', a known set, or a folder (default: the preset's own).")] = None
     seed: Annotated[int, Option(min=0, help="Of the weights, the order of the data and all noise.")] = 0
+    accumulate: Annotated[
+        int | None,
+        Option(
+            min=1,
+            help="Parts in which a step goes through its batch: more parts, less memory (default: 1; on the processor "
+            "parts of 32 images where a network is of the paper's size).",
+        ),
+    ] = None
     max_steps: Annotated[int | None, Option(min=1, help="Stop early; no schedule changes.")] = None
     batch_size: Annotated[int | None, Option(min=1, help="Samples a step, instead of the preset's.")] = None
     out: Annotated[Path | None, Option(help="Folder of the run (default: runs/SYSTEM-PRESET-METHOD-SEED).")] = None

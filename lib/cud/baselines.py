@@ -23,7 +23,6 @@ from lib.errors import UserError
 from lib.training.digest import weights_digest
 from lib.training.loop import History
 from lib.training.seeding import derive_seed, generator
-from lib.vision.batches import Batches
 
 
 def reflow(
@@ -41,11 +40,11 @@ def reflow(
     noise = flow.noise(pairs, derive_seed(run.seed, "reflow"))
     device = next(flow.model.parameters()).device
     ends = torch.cat([sample(flow.model, piece.to(device), teacher_steps).samples.cpu() for piece in noise.split(1000)])
-    batches = _batches(torch.stack([ends, noise], dim=1), flow.config.optimiser.batch_size, run)
+    batches = run.batches(torch.stack([ends, noise], dim=1), flow.config.optimiser.batch_size, "data")
     times = run.generator("reflow times")
 
-    def loss(model: nn.Module, index: int) -> Tensor:
-        rows, _ = batches.batch(index)
+    def loss(model: nn.Module, step: int, part: int) -> Tensor:
+        rows, _ = batches.batch(part)
         x0, x1 = rows[:, 0], rows[:, 1]
         t = torch.rand(len(x0), generator=times, device=times.device)
         return nn.functional.mse_loss(model(interpolate(x0, x1, t), t), x1 - x0)
@@ -75,13 +74,13 @@ def progressive_distillation(
         raise UserError(f"progressive distillation starts from a power of two above 1, not {start}.")
     run, students, teacher = run or Run(), {}, flow
     rounds = start.bit_length() - 1
-    batches = _batches(data, flow.config.optimiser.batch_size, run)
+    batches = run.batches(data, flow.config.optimiser.batch_size, "data")
     for number in range(1, rounds + 1):
         grid = start >> number
         chance = run.generator("progressive distillation", grid)
 
-        def loss(model: nn.Module, index: int, grid=grid, teacher=teacher, chance=chance) -> Tensor:
-            x0, _ = batches.batch(index)
+        def loss(model: nn.Module, step: int, part: int, grid=grid, teacher=teacher, chance=chance) -> Tensor:
+            x0, _ = batches.batch(part)
             noise = torch.randn(x0.shape, generator=chance, device=chance.device)
             t = torch.randint(1, grid + 1, (len(x0),), generator=chance, device=chance.device) / grid
             x, h = interpolate(x0, noise, t), 0.5 / grid
@@ -169,11 +168,11 @@ def _consistency(
 ) -> ConsistencyFlow:
     run = run or Run()
     check_shape(config, data)
-    batches, chance = _batches(data, config.optimiser.batch_size, run), run.generator("consistency")
+    batches, chance = run.batches(data, config.optimiser.batch_size, "data"), run.generator("consistency")
 
-    def loss(model: nn.Module, index: int) -> Tensor:
-        x0, _ = batches.batch(index)
-        grid = grid_size(index / config.optimiser.steps)
+    def loss(model: nn.Module, step: int, part: int) -> Tensor:
+        x0, _ = batches.batch(part)
+        grid = grid_size(step / config.optimiser.steps)
         noise = torch.randn(x0.shape, generator=chance, device=chance.device)
         cell = torch.randint(1, grid + 1, (len(x0),), generator=chance, device=chance.device)
         t, s = cell / grid, (cell - 1) / grid
@@ -190,12 +189,6 @@ def _consistency(
     return ConsistencyFlow(flow.config, flow.model, flow.history)
 
 
-def _batches(data: Data, batch_size: int, run: Run) -> Batches:
-    return Batches(
-        data, batch_size, derive_seed(run.seed, "data"), rank=run.rank, world_size=run.world_size, device=run.device
-    )
-
-
 def _copy_of(flow: TrainedFlow) -> nn.Module:
     """The main head's network again, ready to be trained on."""
     copy = build_model(flow.config.network, 1)
@@ -208,7 +201,7 @@ def _fit_flow(
     model: nn.Module,
     config: CUDConfig,
     data: str,
-    loss: Callable[[nn.Module, int], Tensor],
+    loss: Callable[[nn.Module, int, int], Tensor],
     steps: int,
     run: Run,
     generators: dict[str, torch.Generator],
@@ -217,7 +210,7 @@ def _fit_flow(
     optimiser: OptimiserConfig = replace(config.optimiser, steps=steps)
 
     def make_loss(modules, average):
-        return lambda index: {"loss": loss(modules["model"], index)}
+        return lambda step, part: {"loss": loss(modules["model"], step, part)}
 
     settings: dict[str, Any] = {"cud": config.to_dict(), "data": data, "seed": run.seed, "session": 1}
     if source is not None:

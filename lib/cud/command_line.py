@@ -231,6 +231,7 @@ def _run(options: CUDTrainOptions, config: "CUDConfig", out: Path) -> "Run":
     import torch
 
     from lib.cud.fit import Run
+    from lib.cud.processor import suited_parts
     from lib.training.devices import device_named, make_fabric
 
     if options.threads != "auto" and (not options.threads.isdecimal() or int(options.threads) < 1):
@@ -246,10 +247,15 @@ def _run(options: CUDTrainOptions, config: "CUDConfig", out: Path) -> "Run":
     plain = (devices, options.num_nodes, options.strategy, config.precision) == (1, 1, "auto", "32-true")
     if accelerator != "cpu" or not plain:
         fabric = make_fabric(accelerator, devices, options.num_nodes, options.strategy, config.precision)
+    batch = config.second_session.batch_size if options.session == 2 else config.optimiser.batch_size
     run = Run(
         seed=options.seed, out=out, resume=options.resume, checkpoint_every=options.checkpoint_every,
-        max_steps=options.max_steps, fabric=fabric, workers=options.workers,
+        max_steps=options.max_steps, fabric=fabric, workers=options.workers, accumulate=options.accumulate or 1,
     )  # fmt: skip
+    if options.accumulate is None and run.device.type == "cpu":
+        run = replace(run, accumulate=suited_parts(config, batch // run.world_size))
+        if run.rank == 0 and run.accumulate > 1:
+            note(f"Each batch in {run.accumulate} parts, for less memory (--accumulate N sets another number).")
     _choose_threads(options.threads, config, run)
     return run
 
@@ -258,7 +264,7 @@ def _choose_threads(asked: str, config: "CUDConfig", run: "Run") -> None:
     """Set torch's threads, and say so. A training on another device than the processor keeps torch's own number."""
     import torch
 
-    from lib.cud.threads import suited_threads
+    from lib.cud.processor import suited_threads
     from lib.training.devices import keep_freed_memory, set_threads
 
     if asked != "auto":

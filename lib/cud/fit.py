@@ -1,6 +1,7 @@
 """Adam, a learning-rate curve and a moving average around any loss: the skeleton that every trainer here shares."""
 
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from lib.cud.config import OptimiserConfig
+from lib.errors import UserError
 from lib.training.ema import ExponentialMovingAverage
 from lib.training.loop import History, LoopSettings, train_loop
 from lib.training.progress import LossCurve
 from lib.training.schedule import learning_rate, set_learning_rate
 from lib.training.seeding import derive_seed, generator, isolated_seed
 from lib.training.state import TrainingState
+from lib.vision.batches import Batches
+from lib.vision.data import ImageSet
 
 KIND = "cud"
 
@@ -30,6 +34,8 @@ class Run:
         fabric: a launched Lightning Fabric, for other devices and precisions; None trains on the processor.
         progress, description: the bar and its label. curve: a live figure of the losses.
         workers: processes that read image files ahead.
+        accumulate: parts in which a step goes through its batch, one after the other. The samples and the size of the
+            step stay the same and the memory shrinks; noise falls otherwise, and pairs are assigned within a part.
     """
 
     seed: int = 0
@@ -42,6 +48,7 @@ class Run:
     description: str = "training"
     curve: LossCurve | None = None
     workers: int = 0
+    accumulate: int = 1
 
     def named(self, description: str) -> "Run":
         """The same run under another label."""
@@ -66,10 +73,34 @@ class Run:
         """A stream of chance of its own for each purpose and process."""
         return generator(derive_seed(self.seed, *names, self.rank), self.device)
 
+    def batches(self, data: ImageSet | Tensor, batch_size: int, *names: object, flip: bool = False) -> Batches:
+        """The data in parts of batches, in an order of their own for each purpose: part ``p`` is ``batch(p)``.
+
+        Raises:
+            UserError: a batch that does not fall into so many equal parts.
+        """
+        if self.accumulate < 1 or batch_size % self.accumulate:
+            raise UserError(f"a batch of {batch_size} does not fall into {self.accumulate} equal parts.")
+        return Batches(
+            data,
+            batch_size // self.accumulate,
+            derive_seed(self.seed, *names),
+            flip=flip,
+            rank=self.rank,
+            world_size=self.world_size,
+            device=self.device,
+            workers=self.workers,
+        )
+
+
+Loss = Callable[[int, int], Mapping[str, Tensor]]
+"""(step, part) -> a mapping whose ``loss`` is minimised and whose other entries are recorded. Parts are counted over
+the whole run: those of step i are i n, ..., i n + n - 1, with n = ``Run.accumulate``."""
+
 
 def fit(
     model: nn.Module,
-    make_loss: Callable[[dict[str, nn.Module], ExponentialMovingAverage], Callable[[int], Mapping[str, Tensor]]],
+    make_loss: Callable[[dict[str, nn.Module], ExponentialMovingAverage], Loss],
     optimiser: OptimiserConfig,
     run: Run,
     *,
@@ -83,8 +114,7 @@ def fit(
     Args:
         model: trained in place.
         make_loss: called once with the modules as they must be called (wrapped by Fabric where there is one), under
-            ``model`` and the companions' names, and with the moving average. It gives the loss of a step: a mapping
-            whose ``loss`` is minimised and whose other entries are recorded.
+            ``model`` and the companions' names, and with the moving average. It gives the loss of a part of a step.
         companions: networks trained beside the model, such as a coupling's encoder.
         generators: the streams that the loss draws from; they are part of a checkpoint.
         config: what a checkpoint must say to be read again.
@@ -109,12 +139,8 @@ def fit(
             index, base=optimiser.learning_rate, warmup=optimiser.warmup, total=total if optimiser.cosine else None
         )
         set_learning_rate(adam, rate)
-        losses = loss_of(index)
         stepped.zero_grad()
-        if run.fabric is None:
-            losses["loss"].backward()
-        else:
-            run.fabric.backward(losses["loss"])
+        losses = _accumulate(loss_of, index, run, called)
         stepped.step()
         average.update(model)
         return losses
@@ -127,7 +153,7 @@ def fit(
     )
     state = TrainingState(
         kind=KIND,
-        config=config,
+        config=config | {"accumulate": run.accumulate},
         modules=modules,
         optimizers={"adam": adam},
         averages={"model": average},
@@ -139,3 +165,23 @@ def fit(
             step, state=state, settings=settings, progress=run.progress, curve=run.curve, description=run.description
         )
     return average.module, history
+
+
+def _accumulate(loss_of: Loss, index: int, run: Run, called: Mapping[str, nn.Module]) -> Mapping[str, Tensor]:
+    """Add up the gradients of a step's parts, and return the mean of their losses."""
+    losses: list[Mapping[str, Tensor]] = []
+    for part in range(run.accumulate):
+        with ExitStack() as local:
+            if run.fabric is not None:  # several devices exchange gradients once a step, after the last part
+                for module in called.values():
+                    local.enter_context(run.fabric.no_backward_sync(module, enabled=part + 1 < run.accumulate))
+            found = loss_of(index, index * run.accumulate + part)
+            loss = found["loss"] if run.accumulate == 1 else found["loss"] / run.accumulate
+            if run.fabric is None:
+                loss.backward()
+            else:
+                run.fabric.backward(loss)
+        losses.append({name: value.detach() for name, value in found.items()})
+    if run.accumulate == 1:
+        return losses[0]
+    return {name: torch.stack([found[name] for found in losses]).mean() for name in losses[0]}

@@ -17,7 +17,6 @@ from lib.cud.train import TrainedFlow
 from lib.errors import UserError
 from lib.training.digest import weights_digest
 from lib.training.seeding import derive_seed
-from lib.vision.batches import Batches
 
 
 def distillation_targets(flow: TrainedFlow, noise: Tensor, session: SecondSessionConfig, batch: int = 1000) -> Tensor:
@@ -73,23 +72,16 @@ def second_session(
     config = replace(flow.config, second_session=session)
     noise = flow.noise(session.pairs, derive_seed(run.seed, "session 2"))
     targets = distillation_targets(flow, noise, session)
-    pairs = Batches(
-        torch.cat([noise[:, None], targets], dim=1),
-        session.batch_size,
-        derive_seed(run.seed, "session 2 order"),
-        rank=run.rank,
-        world_size=run.world_size,
-        device=run.device,
-    )
+    pairs = run.batches(torch.cat([noise[:, None], targets], dim=1), session.batch_size, "session 2 order")
     student = _copy(flow)
     head = len(student.heads)
     # Only the last head learns: several devices wait for a gradient from each weight that asks for one.
     student.heads[:-1].requires_grad_(False)
 
     def make_loss(modules, average):
-        def loss_of(index: int) -> dict[str, Tensor]:
-            rows, _ = pairs.batch(index)
-            stage = index // session.steps
+        def loss_of(step: int, part: int) -> dict[str, Tensor]:
+            rows, _ = pairs.batch(part)
+            stage = step // session.steps
             return one_step_loss(
                 modules["model"], average.module, rows[:, 0], rows[:, 1 + stage], head=head, anchor=session.anchor
             )

@@ -16,7 +16,6 @@ from lib.errors import UserError
 from lib.training.checkpoint import load_checkpoint, restore_module
 from lib.training.loop import History
 from lib.training.seeding import derive_seed, generator
-from lib.vision.batches import Batches
 from lib.vision.data import ImageSet, load_images
 
 POINTS = {"train": 50_000, "test": 16_000}
@@ -107,16 +106,7 @@ def train(config: CUDConfig, data: Data | None = None, run: Run | None = None) -
     run = run or Run()
     data = load_data(config.data) if data is None else data
     check_shape(config, data)
-    batches = Batches(
-        data,
-        config.optimiser.batch_size,
-        derive_seed(run.seed, "data"),
-        flip=config.horizontal_flip,
-        rank=run.rank,
-        world_size=run.world_size,
-        device=run.device,
-        workers=run.workers,
-    )
+    batches = run.batches(data, config.optimiser.batch_size, "data", flip=config.horizontal_flip)
     model = build_model(config.network, config.heads, derive_seed(run.seed, "model"))
     companions = {}
     if config.coupling.kind == "learned":
@@ -129,13 +119,13 @@ def train(config: CUDConfig, data: Data | None = None, run: Run | None = None) -
             config, modules["model"], average.module if follows_average else None, modules.get("encoder")
         )
 
-        def loss_of(index: int) -> dict[str, Tensor]:
-            x0, labels = batches.batch(index)
+        def loss_of(step: int, part: int) -> dict[str, Tensor]:
+            x0, labels = batches.batch(part)
             return objective(
                 x0,
                 randomness,
                 labels=labels if getattr(config.network, "classes", 0) else None,
-                progress=index / config.optimiser.steps,
+                progress=step / config.optimiser.steps,
             )
 
         return loss_of

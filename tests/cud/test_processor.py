@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from lib.cud import threads
+from lib.cud import processor
 from lib.cud.config import preset_named, with_method, with_settings
-from lib.cud.threads import suited_threads
+from lib.cud.processor import suited_threads
 
 
 def refuse(*_):
@@ -15,13 +15,13 @@ def refuse(*_):
 @pytest.mark.parametrize("name", ["toy", "scaled"])
 @pytest.mark.parametrize("method", ["rk34", "catch_up_learned"])
 def test_small_networks_take_one_thread(name, method, monkeypatch):
-    monkeypatch.setattr(threads, "fastest_threads", refuse)
+    monkeypatch.setattr(processor, "fastest_threads", refuse)
     config = with_settings(with_method(preset_named(name), method), ["network.in_channels=3"] * (name == "scaled"))
     assert suited_threads(config) == (1, "a small network")
 
 
 def test_the_largest_network_takes_all_cores_without_being_built(monkeypatch):
-    monkeypatch.setattr(threads, "fastest_threads", refuse)
+    monkeypatch.setattr(processor, "fastest_threads", refuse)
     monkeypatch.setattr(torch.multiprocessing, "cpu_count", lambda: 24)
     assert suited_threads(preset_named("imagenet64"))[0] == 24
 
@@ -35,7 +35,7 @@ def test_others_are_measured_forward_and_backward_on_the_network_itself(classes,
         work()
         return 7
 
-    real = threads.build_model
+    real = processor.build_model
 
     def built(*arguments):
         model = real(*arguments)
@@ -44,8 +44,8 @@ def test_others_are_measured_forward_and_backward_on_the_network_itself(classes,
         next(model.parameters()).register_hook(lambda gradient: seen.append(tuple(gradient.shape)))
         return model
 
-    monkeypatch.setattr(threads, "fastest_threads", measured)
-    monkeypatch.setattr(threads, "build_model", built)
+    monkeypatch.setattr(processor, "fastest_threads", measured)
+    monkeypatch.setattr(processor, "build_model", built)
     config = with_settings(preset_named("mnist"), [f"network.classes={classes}"])
     assert suited_threads(config) == (7, "measured to be the fastest")
     assert seen == [5, tuple(next(real(config.network).parameters()).shape)]  # tried out, and a gradient came through
