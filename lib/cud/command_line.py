@@ -67,7 +67,7 @@ class CUDEvaluateOptions(EvaluateOptions):
     )
     solver: Annotated[str, Option(help="euler, heun, rk4, dpm_solver_2, dpm_solver_3, deis_2 or adaptive.")] = "euler"
     head: Annotated[int | None, Option(help="Output head to follow, from 1 (default: the last).")] = None
-    samples: Annotated[int | None, Option(min=2, help="Default: 5000 points, or 1000 images.")] = None
+    samples: Annotated[int | None, Option(min=2, help="Default: 8000 points, or 1000 images.")] = None
     straightness: Annotated[bool, Option("--straightness", help="Measure also how straight the paths are.")] = False
     accelerator: Annotated[str, Option(help="auto (a CUDA device, else the processor), cpu, cuda, gpu or mps.")] = (
         "auto"
@@ -431,7 +431,7 @@ def evaluate(options: CUDEvaluateOptions) -> Report:
     fid = _fid_to(training, device) if options.inception else None
     note("Preparing the comparison ...")
     judge = make_judge(training, load_data(data, "test", size=size))
-    count = options.samples or (5000 if points else 1000)
+    count = options.samples or (judge.samples if points else 1000)
     if getattr(flow, "session", 1) == 2 and max(options.nfe) > 1:
         note("note: the second session trains at t = 1 alone: with more than one call this network goes astray.")
     rows = []

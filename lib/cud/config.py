@@ -175,7 +175,7 @@ def toy() -> CUDConfig:
         optimiser=OptimiserConfig(steps=3000, batch_size=256, learning_rate=2e-3, warmup=100, cosine=True),
         data="ring",
         catch_up=CatchUpConfig(),
-        second_session=SecondSessionConfig(pairs=20_000, steps=500, batch_size=256, learning_rate=1e-3, cosine=True),
+        second_session=SecondSessionConfig(pairs=20_000, steps=500, batch_size=256, learning_rate=5e-3, cosine=True),
     )
 
 

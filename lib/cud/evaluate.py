@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from statistics import mean
 
 import torch
 from torch import Tensor
@@ -27,12 +28,15 @@ class PointJudge:
 
     Attributes:
         points: the reference, (n, 2).
-        floor: what another fresh draw of the data scores: no sampler can be told from the data below it.
+        floor: what other fresh draws of the data, as many points each, score on average: a sampler at the floor cannot
+            be told from the data by so many points.
+        spread: the lowest and the highest score of these draws.
         samples: how many samples to judge.
     """
 
     points: Tensor
     floor: float
+    spread: tuple[float, float]
     samples: int = 8000
     metric: str = "sliced Wasserstein distance"
     short: str = "SW₂"
@@ -76,8 +80,10 @@ def make_judge(train: Data, test: Data, *, seed: int = 0, classifier_steps: int 
         classifier_steps: how long the classifier learns whose features are compared.
     """
     if isinstance(train, Tensor):
-        half = len(test) // 2
-        return PointJudge(test[:half], sliced_wasserstein(test[half:], test[:half], PROJECTIONS))
+        size = min(PointJudge.samples, len(test) // 2)
+        points, *draws = test.split(size)
+        scores = [sliced_wasserstein(draw, points, PROJECTIONS) for draw in draws if len(draw) == size]
+        return PointJudge(points, mean(scores), (min(scores), max(scores)), size)
     if not isinstance(train, ImageSet) or len(train.class_names) < 2:
         raise UserError("the Fréchet distance needs labelled images of two classes or more, to train its classifier.")
     images, labels = _at_most(train, LARGEST_REFERENCE)

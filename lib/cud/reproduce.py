@@ -50,7 +50,8 @@ def study(config: CUDConfig, data: str, seed: int, labels: Iterable[str]) -> Stu
         labels: which first sessions of ``comparison.first_sessions`` to run; the second sessions and the peers follow.
     """
     start = time.perf_counter()
-    training, test = load_data(data), load_data(data, "test")
+    # Points are drawn anew for each seed, the judge's too; images are what they are.
+    training, test = load_data(data, seed=seed), load_data(data, "test", seed=seed)
     judge = make_judge(training, test)
     run = Run(seed=seed, progress=False)
     scores: Scores = {}
