@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-import lib.cud.threads
+import lib.cud.processor
 from lib.cud.command_line import load
 from lib.cud.evaluate import make_judge, quality
 from lib.cud.train import load_data
@@ -202,10 +202,25 @@ def test_threads_suit_the_network_or_are_those_asked_for(papers, threads, monkey
     assert [line for line in found.err.splitlines() if line.startswith("Threads: 1, a small network")]
     assert papers(*toy, "--out", "two", "--threads", 2).code == 0
     assert threads() == 2
-    monkeypatch.setattr(lib.cud.threads, "fastest_threads", lambda work, repeats: 3)
+    monkeypatch.setattr(lib.cud.processor, "fastest_threads", lambda work, repeats: 3)
     found = papers("train", "cud", "--preset", "scaled", "--set", "network.channels=64", *SHORT, "--out", "large")
     assert (found.code, threads()) == (0, 3), found.err
     assert "Threads: 3, measured" in found.err
+
+
+def test_a_batch_goes_through_the_network_in_parts(papers, threads, tmp_path):
+    def parts(name, *arguments):
+        found = papers("train", "cud", *SHORT, "--threads", 1, "--out", name, *arguments)
+        assert found.code == 0, found.err
+        config = json.loads((tmp_path / name / "config.json").read_text())["config"]
+        return config["accumulate"], "Each batch in" in found.err
+
+    assert parts("toy", "--preset", "toy") == (1, False)
+    assert parts("asked", "--preset", "toy", "--accumulate", 4) == (4, False)
+    assert parts("large", "--preset", "scaled", "--set", "network.channels=64", "--batch-size", 64) == (2, True)
+    found = papers("train", "cud", "--preset", "toy", *SHORT, "--batch-size", 30, "--accumulate", 4, "--out", "odd")
+    assert (found.code, found.err.count("a batch of 30 does not fall into 4 equal parts")) == (2, 1)
+    assert not (tmp_path / "odd").exists()
 
 
 @pytest.mark.parametrize("number", ["0", "-2", "many", "1.5"])

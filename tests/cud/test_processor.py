@@ -1,11 +1,11 @@
-"""Threads by the size of the network: nothing is tried out where the answer is known."""
+"""Threads and parts of a batch by the size of the network: nothing is tried out where the answer is known."""
 
 import pytest
 import torch
 
 from lib.cud import processor
 from lib.cud.config import preset_named, with_method, with_settings
-from lib.cud.processor import suited_threads
+from lib.cud.processor import suited_parts, suited_threads
 
 
 def refuse(*_):
@@ -49,3 +49,19 @@ def test_others_are_measured_forward_and_backward_on_the_network_itself(classes,
     config = with_settings(preset_named("mnist"), [f"network.classes={classes}"])
     assert suited_threads(config) == (7, "measured to be the fastest")
     assert seen == [5, tuple(next(real(config.network).parameters()).shape)]  # tried out, and a gradient came through
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "batch", "parts"),
+    [
+        ("toy", "rk34", 256, 1),
+        ("scaled", "rk12", 64, 1),
+        ("mnist", "catch_up_learned", 256, 8),
+        ("mnist", "catch_up_learned", 100, 4),
+        ("mnist", "catch_up_learned", 37, 37),
+        ("mnist", "minibatch_ot", 256, 1),  # the assignment needs the batch whole
+        ("imagenet64", "rk12", 1024, 32),
+    ],
+)
+def test_large_networks_go_through_a_batch_in_equal_parts_of_32_at_most(name, method, batch, parts):
+    assert suited_parts(with_method(preset_named(name), method), batch) == parts

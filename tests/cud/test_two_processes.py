@@ -25,9 +25,9 @@ def small(preset: str) -> CUDConfig:
     return replace(config, optimiser=replace(config.optimiser, steps=6, batch_size=8, warmup=1))
 
 
-def _as_one_of_two(fabric: Fabric, preset: str, folder: Path) -> None:
+def _as_one_of_two(fabric: Fabric, preset: str, accumulate: int, folder: Path) -> None:
     torch.set_num_threads(1)
-    run = Run(fabric=fabric, progress=False)
+    run = Run(fabric=fabric, progress=False, accumulate=accumulate)
     first = train(small(preset), None, replace(run, out=folder / "first"))
     second = second_session(first, replace(run, out=folder / "second"), SESSION)
     for name, flow in (("first", first), ("second", second)):
@@ -35,10 +35,10 @@ def _as_one_of_two(fabric: Fabric, preset: str, folder: Path) -> None:
         np.savez(folder / f"{name}-{run.rank}.npz", weights=weights, loss=flow.history["loss"])
 
 
-@pytest.mark.parametrize("preset", ["toy", "scaled"])
-def test_both_sessions_train_on_two_devices(preset, tmp_path):
+@pytest.mark.parametrize(("preset", "accumulate"), [("toy", 1), ("scaled", 1), ("toy", 4)])
+def test_both_sessions_train_on_two_devices(preset, accumulate, tmp_path):
     # Forked, so that the two need not import torch anew; the command line starts them afresh ("ddp").
-    Fabric(accelerator="cpu", devices=2, strategy="ddp_fork").launch(_as_one_of_two, preset, tmp_path)
+    Fabric(accelerator="cpu", devices=2, strategy="ddp_fork").launch(_as_one_of_two, preset, accumulate, tmp_path)
     config = small(preset)
     before = build_model(config.network, config.heads, derive_seed(0, "model")).state_dict()
     for name in ("first", "second"):
