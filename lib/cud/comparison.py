@@ -36,13 +36,10 @@ def with_steps(config: CUDConfig, steps: int) -> CUDConfig:
     return replace(config, optimiser=replace(config.optimiser, steps=steps))
 
 
-def first_sessions(config: CUDConfig, *, equal_compute: tuple[str, ...] = ()) -> dict[str, CUDConfig]:
+def first_sessions(config: CUDConfig) -> dict[str, CUDConfig]:
     """The first sessions to compare, from one base configuration: label -> configuration.
 
     All run for the base's number of iterations, but for ``FLOW_EQUAL``, which gets RK12's network work.
-
-    Args:
-        equal_compute: labels whose runs are shortened to RK12's network work instead.
     """
     narrow = replace(config, catch_up=CatchUpConfig())
     runs = {
@@ -56,12 +53,7 @@ def first_sessions(config: CUDConfig, *, equal_compute: tuple[str, ...] = ()) ->
         LEARNED: with_method(narrow, "learned_coupling"),
         LEARNED_CATCH_UP: with_method(narrow, "catch_up_learned"),
     }
-    steps = config.optimiser.steps
-    runs = {
-        label: with_steps(run, equal_compute_steps(narrow, run, steps)) if label in equal_compute else run
-        for label, run in runs.items()
-    }
-    longer = with_steps(runs[FLOW], equal_compute_steps(narrow, runs[FLOW], steps))
+    longer = with_steps(runs[FLOW], equal_compute_steps(narrow, runs[FLOW], config.optimiser.steps))
     return {FLOW: runs.pop(FLOW), FLOW_EQUAL: longer, **runs}
 
 

@@ -131,7 +131,7 @@ def passes_per_step(config: CUDConfig) -> float:
     """Network work of a training step, in forward passes (a backward pass counts 2).
 
     3 for flow matching; a catch-up scheme adds its slopes and targets, less the first slope where the student's own
-    output serves for it (our count).
+    output serves for it (our count). A learnt coupling's encoder is not counted.
     """
     catch_up = config.catch_up
     if catch_up is None:

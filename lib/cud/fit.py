@@ -34,8 +34,8 @@ class Run:
         fabric: a launched Lightning Fabric, for other devices and precisions; None trains on the processor.
         progress, description: the bar and its label. curve: a live figure of the losses.
         workers: processes that read image files ahead.
-        accumulate: parts in which a step goes through its batch, one after the other. The samples and the size of the
-            step stay the same and the memory shrinks; noise falls otherwise, and pairs are assigned within a part.
+        accumulate: parts in which a step goes through its batch, one after the other: less memory, the same samples in
+            each step. Noise is drawn part by part, and pairs are assigned within a part.
     """
 
     seed: int = 0
