@@ -5,10 +5,14 @@ import io
 import os
 import time
 from collections.abc import Iterable, Mapping
+from itertools import cycle
 from typing import Any
 
 import numpy as np
 from tqdm.auto import tqdm
+
+WORTH_A_LOG = 5
+"""How many times the lowest loss the highest must be for a logarithmic axis."""
 
 
 def is_quiet() -> bool:
@@ -73,19 +77,24 @@ class LossCurve:
         """The figure as an `<img>` whose alternative text is a sentence that says what the curve shows."""
         # A figure of its own, not pyplot's: nothing is left behind for the next cell to draw.
         from matplotlib.figure import Figure
+        from matplotlib.ticker import LogLocator, NullFormatter
 
         figure = Figure(figsize=(6.0, 2.6), layout="constrained")
         axes = figure.add_subplot()
         sentences = []
-        for name in self.names or tuple(values):
+        for name, style in zip(self.names or tuple(values), cycle(("-", "--", ":", "-.")), strict=False):
             series = np.asarray(values[name], dtype=float)
             width = max(1, min(self.smooth, len(series)))
             smooth = np.convolve(series, np.ones(width) / width, mode="valid")
             steps = np.arange(width, len(series) + 1)
-            axes.plot(steps, smooth, label=name, linewidth=1.5)
+            axes.plot(steps, smooth, label=name, linestyle=style, linewidth=1.5)
             sentences.append(f"{name} goes from {smooth[0]:.3g} to {smooth[-1]:.3g} in {len(series)} steps")
-        if all(np.min(values[name]) > 0 for name in self.names or tuple(values)):
+        drawn = np.concatenate([line.get_ydata() for line in axes.lines])
+        if 0 < WORTH_A_LOG * drawn.min() < drawn.max():
             axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_major_formatter("{x:g}")  # 0.2, not a power of ten
+            axes.yaxis.set_minor_formatter(NullFormatter())
         axes.set(xlabel="step", ylabel="loss", title=self.title)
         axes.grid(alpha=0.3)
         if len(axes.lines) > 1:
