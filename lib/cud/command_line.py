@@ -384,13 +384,24 @@ def _draw(flow: "Trained", count: int, nfe: int, solver: str, head: int | None, 
 
     start = time.perf_counter()
     if isinstance(flow, TrainedFlow):
-        result = flow.sample(count, nfe, solver=solver, seed=seed, head=head)
+        # Images of the paper's networks in small pieces: a thousand of MNIST's take gigabytes.
+        piece = 1000 if len(flow.sample_shape) == 1 else 100
+        result = flow.sample(count, nfe, solver=solver, seed=seed, head=head, batch=piece)
         samples, calls = result.samples, result.nfe
     else:
         sizes = [min(1000, count - first) for first in range(0, count, 1000)]
         pieces = [flow.sample(size, nfe, seed=derive_seed(seed, i)) for i, size in enumerate(sizes)]
         samples, calls = torch.cat([piece.samples for piece in pieces]), pieces[0].nfe
     return _Drawn(samples, calls, time.perf_counter() - start)
+
+
+def _device(accelerator: str) -> "torch.device":
+    from lib.training.devices import device_named, keep_freed_memory
+
+    device = device_named(accelerator)
+    if device.type == "cpu":
+        keep_freed_memory()
+    return device
 
 
 def _check_sampling(flow: "Trained", calls: list[int], solver: str, head: int | None) -> None:
@@ -412,11 +423,10 @@ def evaluate(options: CUDEvaluateOptions) -> Report:
     from lib.cud.evaluate import flow_straightness, make_judge
     from lib.cud.networks.config import MLPConfig
     from lib.cud.train import TrainedFlow, check_shape, load_data
-    from lib.training.devices import device_named
     from lib.training.progress import progress_bar
     from lib.training.seeding import derive_seed
 
-    device = device_named(options.accelerator)
+    device = _device(options.accelerator)
     flow = load(options.checkpoint)
     flow.model.to(device)
     _check_sampling(flow, options.nfe, options.solver, options.head)
@@ -486,13 +496,11 @@ def _fid_to(training: "ImageSet", device: "torch.device") -> Callable[["Tensor"]
 
 def sample(options: CUDSampleOptions) -> Report:
     """Draw samples and write them as one picture: a grid of images, or a scatter plot of points."""
-    from lib.training.devices import device_named
-
     if options.out.suffix.lower() != ".png":
         raise UserError(f"{options.out} must end in .png: no other kind of picture is written.")
     if not options.out.parent.is_dir():
         raise UserError(f"There is no folder {options.out.parent}: create it, or choose another file with --out.")
-    device = device_named(options.accelerator)
+    device = _device(options.accelerator)
     flow = load(options.checkpoint)
     flow.model.to(device)
     _check_sampling(flow, [options.nfe], options.solver, options.head)

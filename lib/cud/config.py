@@ -78,7 +78,9 @@ class OptimiserConfig:
     Attributes:
         warmup: iterations of linear warm-up.
         cosine: fall to zero along a half cosine after the warm-up; False keeps the rate flat (the paper).
-        ema_ramp: average with min(ema_decay, (1 + i) / (10 + i)), for short runs; the official code has none.
+        ema_start: what becomes of the first, random weights in the average (``lib.training.ema``): a short memory at
+            first, or their share divided out. The official code keeps them, which after some ten thousand steps is the
+            same.
     """
 
     steps: Annotated[int, Field(ge=1)]
@@ -87,7 +89,7 @@ class OptimiserConfig:
     warmup: Annotated[int, Field(ge=0)] = 0
     cosine: bool = False
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
-    ema_ramp: bool = True
+    ema_start: Literal["plain", "unbiased", "ramp"] = "ramp"
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -110,7 +112,7 @@ class SecondSessionConfig:
     stages: tuple[int, ...] = (8, 11, 14)
     anchor: Annotated[float, Field(ge=0)] = 0.1
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
-    ema_ramp: bool = True
+    ema_start: Literal["plain", "unbiased", "ramp"] = "ramp"
     cosine: bool = False
 
     def __post_init__(self):
@@ -200,13 +202,13 @@ def mnist() -> CUDConfig:
         name="mnist",
         network=networks.mnist_unet(),
         optimiser=OptimiserConfig(
-            steps=50_000, batch_size=256, learning_rate=3e-4, warmup=5_000, ema_decay=0.9999, ema_ramp=False
+            steps=50_000, batch_size=256, learning_rate=3e-4, warmup=5_000, ema_decay=0.9999, ema_start="unbiased"
         ),
         data="mnist",
         catch_up=CatchUpConfig(),
         coupling=CouplingConfig("learned", beta=20.0, encoder=networks.mnist_encoder()),
         second_session=SecondSessionConfig(
-            pairs=50_000, steps=40_000, batch_size=256, learning_rate=3e-4, ema_decay=0.9999, ema_ramp=False
+            pairs=50_000, steps=40_000, batch_size=256, learning_rate=3e-4, ema_decay=0.9999, ema_start="plain"
         ),
     )
 
@@ -217,14 +219,14 @@ def cifar10() -> CUDConfig:
         name="cifar10",
         network=networks.cifar10_unet(),
         optimiser=OptimiserConfig(
-            steps=500_000, batch_size=128, learning_rate=2e-4, warmup=5_000, ema_decay=0.9999, ema_ramp=False
+            steps=500_000, batch_size=128, learning_rate=2e-4, warmup=5_000, ema_decay=0.9999, ema_start="unbiased"
         ),
         data="cifar10",
         catch_up=CatchUpConfig(),
         coupling=CouplingConfig("learned", beta=20.0, encoder=networks.cifar10_encoder()),
         horizontal_flip=True,
         second_session=SecondSessionConfig(
-            pairs=50_000, steps=40_000, batch_size=128, learning_rate=2e-4, ema_decay=0.9999, ema_ramp=False
+            pairs=50_000, steps=40_000, batch_size=128, learning_rate=2e-4, ema_decay=0.9999, ema_start="plain"
         ),
     )
 
@@ -238,7 +240,7 @@ def imagenet64() -> CUDConfig:
         name="imagenet64",
         network=networks.imagenet64_unet(),
         optimiser=OptimiserConfig(
-            steps=500_000, batch_size=1024, learning_rate=4e-4, warmup=5_000, ema_decay=0.99994322, ema_ramp=False
+            steps=500_000, batch_size=1024, learning_rate=4e-4, warmup=5_000, ema_decay=0.99994322, ema_start="unbiased"
         ),
         data="imagenet64",
         catch_up=CatchUpConfig(),

@@ -124,7 +124,7 @@ def fit(
     modules = {"model": model, **(companions or {})}
     for module in modules.values():
         module.to(run.device).train()
-    average = ExponentialMovingAverage(model, optimiser.ema_decay, optimiser.ema_ramp)
+    average = ExponentialMovingAverage(model, optimiser.ema_decay, optimiser.ema_start)
     parameters = [p for module in modules.values() for p in module.parameters()]
     adam = torch.optim.Adam(parameters, optimiser.learning_rate, fused=run.device.type in ("cpu", "cuda"))
     called, stepped = modules, adam

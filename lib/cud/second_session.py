@@ -97,7 +97,7 @@ def second_session(
             learning_rate=session.learning_rate,
             cosine=session.cosine,
             ema_decay=session.ema_decay,
-            ema_ramp=session.ema_ramp,
+            ema_start=session.ema_start,
         ),
         run,
         # The source's weights, too: a run that is resumed from another flow would learn from two teachers.

@@ -102,7 +102,7 @@ def keep_freed_memory() -> bool:
 
     By default glibc returns every large block to the system, which clears it page by page when it is asked for again.
     With the paper's MNIST network on two cores that was measured as more than half of a training step. The price:
-    the process stays as large as it once was. For a program that trains and ends, not for a notebook.
+    the process stays as large as it once was. For a program that works and ends, not for a notebook.
     """
     import ctypes
 

@@ -5,30 +5,46 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from lib.errors import UserError
 from lib.training.devices import unwrapped
+
+STARTS = ("plain", "unbiased", "ramp")
 
 
 class ExponentialMovingAverage:
     """Keeps `average <- decay * average + (1 - decay) * weights`, once for each call of `update`.
 
-    With `ramp` the decay of update i (from 0) is `min(decay, (1 + i) / (10 + i))`. Otherwise the random first
-    weights would stay in the average for about `1 / (1 - decay)` steps, longer than a short run lasts.
+    `start` says what becomes of the weights that the network has at first. After n updates their share would be
+    `decay**n`: nearly all of the average for `1 / (1 - decay)` steps, longer than a short run lasts.
+
+    "plain"     they stay: right where the network was trained before
+    "unbiased"  they are divided out, as Adam does with its averages: right where they are random. After many updates
+                the same as "plain"
+    "ramp"      the decay of update i (from 0) is `min(decay, (1 + i) / (10 + i))`: a short memory at first
+
+    Raises UserError for another word.
 
     `module` is the averaged copy: a whole network, in evaluation mode, without gradients. Buffers are copied.
     """
 
-    def __init__(self, module: nn.Module, decay: float = 0.999, ramp: bool = True):
+    def __init__(self, module: nn.Module, decay: float = 0.999, start: str = "ramp"):
         if not 0.0 <= decay < 1.0:
             raise ValueError(f"decay must lie in [0, 1), this is {decay}")
+        if start not in STARTS:
+            raise UserError(f"The average's start is '{start}': choose one of {', '.join(STARTS)}.")
         self.decay = decay
-        self.ramp = ramp
+        self.start = start
         self.updates = 0
         self.module = copy.deepcopy(unwrapped(module)).eval().requires_grad_(False)
         self._averages = list(self.module.parameters())
 
     def current_decay(self) -> float:
         """The decay that the next update will use."""
-        return min(self.decay, (1 + self.updates) / (10 + self.updates)) if self.ramp else self.decay
+        if self.start == "ramp":
+            return min(self.decay, (1 + self.updates) / (10 + self.updates))
+        if self.start == "unbiased":  # the share of the updates so far, of all updates with the next one
+            return self.decay * (1 - self.decay**self.updates) / (1 - self.decay ** (self.updates + 1))
+        return self.decay
 
     @torch.no_grad()
     def update(self, module: nn.Module) -> None:

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from lib.errors import UserError
 from lib.training.ema import ExponentialMovingAverage
 from lib.training.seeding import isolated_seed
 
@@ -13,16 +14,16 @@ def make_network():
         return nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
 
 
-@pytest.mark.parametrize("ramp", [True, False])
-def test_average_follows_its_definition(ramp):
+@pytest.mark.parametrize("start", ["ramp", "plain"])
+def test_average_follows_its_definition(start):
     network = make_network()
-    average = ExponentialMovingAverage(network, decay=0.9, ramp=ramp)
+    average = ExponentialMovingAverage(network, decay=0.9, start=start)
     expected = [weight.detach().double().clone() for weight in network.parameters()]
     for i in range(120):
         for weight in network.parameters():
             weight.data += 0.1 * (i + 1)
         average.update(network)
-        decay = min(0.9, (1 + i) / (10 + i)) if ramp else 0.9
+        decay = min(0.9, (1 + i) / (10 + i)) if start == "ramp" else 0.9
         expected = [
             decay * old + (1 - decay) * new.detach().double()
             for old, new in zip(expected, network.parameters(), strict=True)
@@ -62,6 +63,30 @@ def test_state_goes_round():
     assert other.current_decay() == average.current_decay()
     for mine, theirs in zip(other.module.parameters(), average.module.parameters(), strict=True):
         assert torch.equal(mine, theirs)
+
+
+def test_unbiased_the_first_weights_have_no_share():
+    network = make_network()
+    average = ExponentialMovingAverage(network, decay=0.97, start="unbiased")
+    seen = []
+    for i in range(60):
+        for weight in network.parameters():
+            weight.data = torch.randn(weight.shape, generator=torch.Generator().manual_seed(i))
+        average.update(network)
+        seen.append([weight.detach().double().clone() for weight in network.parameters()])
+        shares = 0.97 ** torch.arange(i, -1, -1, dtype=torch.float64)
+        shares /= shares.sum()
+        for number, mine in enumerate(average.module.parameters()):
+            expected = sum(share * step[number] for share, step in zip(shares, seen, strict=True))
+            torch.testing.assert_close(mine.double(), expected, rtol=1e-5, atol=1e-5)
+    assert average.current_decay() < 0.97
+    average.updates = 5000
+    assert average.current_decay() == 0.97  # in the long run it is the plain average
+
+
+def test_an_unknown_start_is_refused():
+    with pytest.raises(UserError, match="'slow': choose one of plain, unbiased, ramp"):
+        ExponentialMovingAverage(make_network(), start="slow")
 
 
 @pytest.mark.parametrize("decay", [-0.1, 1.0])
