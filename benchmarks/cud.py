@@ -36,20 +36,22 @@ def _torchcfm() -> Loss:
     return loss
 
 
-def _step(config: CUDConfig, make: Callable[[CUDConfig, nn.Module], Loss]) -> Callable[[], None]:
-    """One optimiser step, the same for all but for the loss."""
+def _steps(config: CUDConfig, *makers: Callable[[CUDConfig, nn.Module], Loss]) -> list[Callable[[], None]]:
+    """One optimiser step for each loss, on ONE network: two would differ by where in memory they lie."""
     model = build_model(config.network, config.heads)
     adam = torch.optim.Adam(model.parameters(), 1e-4, fused=True)
-    loss = make(config, model)
     data = torch.randn(config.optimiser.batch_size, *config.network.input_shape)
 
-    def step() -> None:
-        value = loss(model, data)
-        adam.zero_grad()
-        value.backward()
-        adam.step()
+    def step_of(loss: Loss) -> Callable[[], None]:
+        def step() -> None:
+            value = loss(model, data)
+            adam.zero_grad()
+            value.backward()
+            adam.step()
 
-    return step
+        return step
+
+    return [step_of(make(config, model)) for make in makers]
 
 
 def training(seconds: float) -> Iterator[Ratio]:
@@ -57,15 +59,14 @@ def training(seconds: float) -> Iterator[Ratio]:
     for preset in (toy(), scaled()):
         plain, ahead = with_method(preset, "flow_matching"), with_method(preset, "rk12")
         size = f"{preset.name} network, batch {preset.optimiser.batch_size}"
-        ours = _step(plain, _ours)
-        theirs = _step(plain, lambda c, m: _torchcfm())
+        ours, theirs = _steps(plain, _ours, lambda config, model: _torchcfm())
         yield compare("flow-matching step", size, "torchcfm", ours, theirs, seconds=seconds, target=1.0)
-        yield compare("RK12 step", size, "our flow matching", _step(ahead, _ours), ours, seconds=seconds, target=1.45)
+        yield compare("RK12 step", size, "our flow matching", *_steps(ahead, _ours), ours, seconds=seconds, target=1.45)
     for method in ("rk23", "rk34"):
         config = with_method(toy(), method)
-        ours = _step(replace(config, catch_up=None), _ours)
+        ours, *_ = _steps(replace(config, catch_up=None), _ours)
         yield compare(
-            f"{method.upper()} step", "toy network, batch 256", "our flow matching", _step(config, _ours), ours,
+            f"{method.upper()} step", "toy network, batch 256", "our flow matching", *_steps(config, _ours), ours,
             seconds=seconds,
         )  # fmt: skip
 
