@@ -7,7 +7,7 @@ A system adds a flag by adding a field to the dataclasses below.
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
@@ -90,8 +90,8 @@ class System(Protocol):
     def describe(self, preset: str | None) -> Report:
         """Configuration, parameters and multiplies of one preset, or of all."""
 
-    def reproduce(self, seeds: int) -> Reproduction:
-        """The card's claims over seeds 0, 1, ...; it writes nothing itself."""
+    def reproduce(self, seeds: Sequence[int]) -> Reproduction:
+        """The card's claims over these seeds; it writes nothing itself."""
 
 
 def note(text: str) -> None:

@@ -81,14 +81,15 @@ _verb("sample", "Make samples with a trained system. `papers sample SYSTEM --hel
 @app.command()
 def reproduce(
     system: System,
-    seeds: Annotated[int, typer.Option(min=1, help="How many seeds: 0, 1, ...")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds.")] = 3,
+    first_seed: Annotated[int, typer.Option(min=0, help="The first of them; the others follow.")] = 0,
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = RESULTS,
 ) -> None:
     """Measure the card's claims over several seeds, and keep the results for the scoreboard."""
     measure = system_named(system).reproduce
     require_writable(out)
     _require_as_many_seeds(system, seeds, out)
-    found = measure(seeds)
+    found = measure(range(first_seed, first_seed + seeds))
     # All at once and before the first line of output, so that the files in the folder are of one study.
     path = save_results(system, found.measurements, out)
     for name, content in found.files.items():

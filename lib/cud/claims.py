@@ -137,7 +137,8 @@ def rk_order(scores: BySeed, unit: str) -> Finding:
     a, b = _mean(scores, last, 2), _mean(scores, names.RK12, 2)
     held = claim(SYSTEM, "rk-order").test.holds([a, b])
     known = next(iter(scores.values()))
-    shown = [label for label in known if label == names.RK12 or label.startswith((names.RK23, names.RK34))]
+    heads = tuple(f"{scheme}, head" for scheme in (names.RK23, names.RK34))
+    shown = [label for label in known if label == names.RK12 or label.startswith(heads)]
     first = _mean(scores, f"{names.RK34}, head 1", 2)
     summary = f"With 2 calls RK34's head 3 has {number(a, 3)}, its head 1 {number(first, 3)}, and RK12 {number(b, 3)}."
     return Finding("rk-order", held, summary, _values(scores, shown, FEW_STEPS, unit))

@@ -4,7 +4,7 @@ PyTorch is imported inside the functions: making the flags and their help must b
 """
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -529,8 +529,8 @@ def _picture(samples: "Tensor") -> bytes:
     return buffer.getvalue()
 
 
-def reproduce(seeds: int) -> Reproduction:
-    """The card's claims over several seeds, and the curves of quality against network calls."""
+def reproduce(seeds: Sequence[int]) -> Reproduction:
+    """The card's claims over these seeds, and the curves of quality against network calls."""
     from lib.cud.curves import FILE, as_json
     from lib.cud.reproduce import reproduce as measure
 

@@ -10,6 +10,8 @@ from lib.cud.baselines import ConsistencyFlow, consistency_training, progressive
 from lib.cud.config import CatchUpConfig, CUDConfig, with_method
 from lib.cud.evaluate import equal_compute_steps, passes_per_step
 from lib.cud.fit import Run
+from lib.cud.networks import with_shakedrop
+from lib.cud.networks.config import UNetConfig
 from lib.cud.train import Data, TrainedFlow, train
 
 FLOW = "flow matching"
@@ -27,6 +29,14 @@ PROGRESSIVE = "progressive distillation"
 CONSISTENCY = "consistency training"
 SECOND_ON_FLOW = "second session on flow matching"
 SECOND_ON_CATCH_UP = "second session on catch-up"
+EMA_TEACHER = "catch-up RK12, averaged teacher"
+RAMP = "catch-up RK12, weights as a ramp"
+DISCRETE = "catch-up RK12, discrete time"
+RK34_EXACT = "catch-up RK34 of third order"
+RK34_CHAINED = "catch-up RK34, chained points"
+WIDE_LEARNED = "fixed step 1/4, learned coupling"
+WIDE_SHAKEDROP = "fixed step 1/4, Prior ShakeDrop"
+WIDE_WAVELET = "fixed step 1/4, wavelet term"
 
 WIDE_STEPS = CatchUpConfig(step_size="fixed", grid=4)
 
@@ -55,6 +65,29 @@ def first_sessions(config: CUDConfig) -> dict[str, CUDConfig]:
     }
     longer = with_steps(runs[FLOW], equal_compute_steps(narrow, runs[FLOW], config.optimiser.steps))
     return {FLOW: runs.pop(FLOW), FLOW_EQUAL: longer, **runs}
+
+
+def switched(config: CUDConfig) -> dict[str, CUDConfig]:
+    """A catch-up run with one switch thrown, each switch apart: label -> configuration.
+
+    For points the switches of the catch-up term itself; for images the other parts of the published recipes, beside
+    the fixed step of 1/4 (``RK12_WIDE``). All run for the base's number of iterations.
+    """
+    if isinstance(config.network, UNetConfig):
+        wide = replace(config, catch_up=WIDE_STEPS)
+        return {
+            WIDE_LEARNED: with_method(wide, "catch_up_learned"),
+            WIDE_SHAKEDROP: replace(wide, network=with_shakedrop(wide.network, 0.75)),
+            WIDE_WAVELET: replace(wide, wavelet_weight=1.0),
+        }
+    terms = {
+        EMA_TEACHER: CatchUpConfig(teacher="ema"),
+        RAMP: CatchUpConfig(weights="ramp"),
+        DISCRETE: CatchUpConfig(discrete_time=True),
+        RK34_EXACT: CatchUpConfig(scheme="rk34_exact"),
+        RK34_CHAINED: CatchUpConfig(scheme="rk34", chained=True),
+    }
+    return {label: replace(config, catch_up=term) for label, term in terms.items()}
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 
@@ -47,7 +47,8 @@ def study(config: CUDConfig, data: str, seed: int, labels: Iterable[str]) -> Stu
     """Train, distil and judge everything once.
 
     Args:
-        labels: which first sessions of ``comparison.first_sessions`` to run; the second sessions and the peers follow.
+        labels: which first sessions of ``comparison.first_sessions`` to run; the runs with one switch thrown, the
+            second sessions and the peers follow.
     """
     start = time.perf_counter()
     # Points are drawn anew for each seed, the judge's too; images are what they are.
@@ -57,9 +58,8 @@ def study(config: CUDConfig, data: str, seed: int, labels: Iterable[str]) -> Stu
     scores: Scores = {}
     straightness: dict[str, float] = {}
     flows: dict[str, TrainedFlow] = {}
-    for label, settings in comparison.first_sessions(config).items():
-        if label not in labels:
-            continue
+    chosen = {label: run for label, run in comparison.first_sessions(config).items() if label in labels}
+    for label, settings in (chosen | comparison.switched(config)).items():
         flow = flows[label] = train(settings, training, run)
         for head in range(1, settings.heads + 1):
             # One head: the method's own name. Several: each is a curve of its own.
@@ -92,11 +92,11 @@ def peer_scores(peers: comparison.Peers, judge: Judge, seed: int) -> Scores:
 
 
 def reproduce(
-    seeds: int = 3,
+    seeds: Sequence[int] = (0, 1, 2),
     note: Callable[[str], None] = lambda text: None,
     processes: int | None = None,
 ) -> tuple[list[Measurement], list[Curves]]:
-    """Every claim that this machine can test, over ``seeds`` seeds (0, 1, ...), on the plane and on the digits.
+    """Every claim that this machine can test, over the seeds, on the plane and on the digits.
 
     ``note`` is told what is done. ``processes``: how many studies run side by side, one torch thread each (measured
     faster than several threads on one); all cores if None.
@@ -105,14 +105,14 @@ def reproduce(
         The measurements, and the curves of quality against network calls.
 
     Raises:
-        UserError: fewer than one seed.
+        UserError: no seed, or one of them twice.
     """
-    if seeds < 1:
-        raise UserError(f"the number of seeds must be at least 1, not {seeds}.")
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise UserError(f"the seeds of a study are one or more different numbers, not {list(seeds)}.")
     everything = tuple(comparison.first_sessions(toy()))
     few = (names.FLOW, names.FLOW_EQUAL, names.RK12, names.RK12_WIDE)
-    jobs = [(scaled(), "embedded", seed, few) for seed in range(seeds)]  # the longest first
-    jobs += [(toy(), data, seed, everything) for data in IN_THE_PLANE for seed in range(seeds)]
+    jobs = [(scaled(), "embedded", seed, few) for seed in seeds]  # the longest first
+    jobs += [(toy(), data, seed, everything) for data in IN_THE_PLANE for seed in seeds]
     studies = _side_by_side(jobs, processes or os.cpu_count() or 1, note)
 
     found: list[Measurement] = []

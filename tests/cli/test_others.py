@@ -48,12 +48,12 @@ def test_the_doctor_says_what_is_here_and_what_will_not_run(papers, monkeypatch)
 
 def test_reproduce_keeps_what_was_measured(papers, tmp_path, monkeypatch):
     def measured(seeds):
-        values = [{"label": "catch-up", "seed": seed, "value": 0.5, "unit": "SW₂"} for seed in range(seeds)]
+        values = [{"label": "catch-up", "seed": seed, "value": 0.5, "unit": "SW₂"} for seed in seeds]
         found = measurement(
             system="cud", claim="few-steps-2d", source="reproduce", verdict="held", summary="It holds.",
             values=values, preset="toy", data="2-D ring",
         )  # fmt: skip
-        return Reproduction([found], {"curves.json": b"%d" % seeds})
+        return Reproduction([found], {"curves.json": b"%d" % len(seeds)})
 
     monkeypatch.setattr(lib.cud.command_line, "reproduce", measured)
     found = papers("reproduce", "cud", "--seeds", 2, "--out", "found")
@@ -69,7 +69,8 @@ def test_reproduce_keeps_what_was_measured(papers, tmp_path, monkeypatch):
     assert "results of 2 seeds, which those of 1 would replace" in found.err
     assert "--out" in found.err
     assert files(tmp_path) == before
-    assert papers("reproduce", "cud", "--seeds", 1, "--out", "elsewhere").code == 0
+    assert papers("reproduce", "cud", "--seeds", 1, "--first-seed", 7, "--out", "elsewhere").code == 0
+    assert load_results("cud", tmp_path / "elsewhere")[0].seeds == (7,)
     assert papers("reproduce", "cud", "--seeds", 3, "--out", "found").code == 0
     assert (tmp_path / "found" / "curves.json").read_bytes() == b"3"
     (tmp_path / "found" / "cud.json").write_text("{")  # damaged: there is nothing to lose
