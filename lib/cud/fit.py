@@ -98,9 +98,61 @@ Loss = Callable[[int, int], Mapping[str, Tensor]]
 the whole run: those of step i are i n, ..., i n + n - 1, with n = ``Run.accumulate``."""
 
 
+MakeLoss = Callable[[dict[str, nn.Module], ExponentialMovingAverage], Loss]
+"""Called once, with the modules as they must be called (wrapped by Fabric where there is one) under ``model`` and the
+companions' names, and with the moving average."""
+
+
+class Trainer:
+    """One step of training after the other: loss, backward pass, Adam, moving average.
+
+    Attributes:
+        modules: the model and its companions, under the names of ``MakeLoss``.
+        adam: the optimiser of all of them. average: the moving average of the model.
+        total: iterations in all, which the learning-rate curve needs to know.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        make_loss: MakeLoss,
+        optimiser: OptimiserConfig,
+        run: Run,
+        *,
+        companions: dict[str, nn.Module] | None = None,
+        steps: int | None = None,
+    ) -> None:
+        self.optimiser, self.run, self.total = optimiser, run, steps or optimiser.steps
+        self.modules = {"model": model, **(companions or {})}
+        for module in self.modules.values():
+            module.to(run.device).train()
+        self.average = ExponentialMovingAverage(model, optimiser.ema_decay, optimiser.ema_start)
+        parameters = [p for module in self.modules.values() for p in module.parameters()]
+        self.adam = torch.optim.Adam(parameters, optimiser.learning_rate, fused=run.device.type in ("cpu", "cuda"))
+        self._called, self._stepped = self.modules, self.adam
+        if run.fabric is not None:
+            self._called = {name: run.fabric.setup_module(module) for name, module in self.modules.items()}
+            self._called["model"].mark_forward_method("all_heads")
+            self._stepped = run.fabric.setup_optimizers(self.adam)
+        self._loss_of = make_loss(self._called, self.average)
+
+    def step(self, index: int) -> Mapping[str, Tensor]:
+        """Step ``index``, counted from 0. Returns its losses."""
+        chosen = self.optimiser
+        rate = learning_rate(
+            index, base=chosen.learning_rate, warmup=chosen.warmup, total=self.total if chosen.cosine else None
+        )
+        set_learning_rate(self.adam, rate)
+        self._stepped.zero_grad()
+        losses = _accumulate(self._loss_of, index, self.run, self._called)
+        self._stepped.step()
+        self.average.update(self.modules["model"])
+        return losses
+
+
 def fit(
     model: nn.Module,
-    make_loss: Callable[[dict[str, nn.Module], ExponentialMovingAverage], Loss],
+    make_loss: MakeLoss,
     optimiser: OptimiserConfig,
     run: Run,
     *,
@@ -113,40 +165,15 @@ def fit(
 
     Args:
         model: trained in place.
-        make_loss: called once with the modules as they must be called (wrapped by Fabric where there is one), under
-            ``model`` and the companions' names, and with the moving average. It gives the loss of a part of a step.
+        make_loss: gives the loss of a part of a step.
         companions: networks trained beside the model, such as a coupling's encoder.
         generators: the streams that the loss draws from; they are part of a checkpoint.
         config: what a checkpoint must say to be read again.
         steps: iterations in all; those of ``optimiser`` if None.
     """
-    total = steps or optimiser.steps
-    modules = {"model": model, **(companions or {})}
-    for module in modules.values():
-        module.to(run.device).train()
-    average = ExponentialMovingAverage(model, optimiser.ema_decay, optimiser.ema_start)
-    parameters = [p for module in modules.values() for p in module.parameters()]
-    adam = torch.optim.Adam(parameters, optimiser.learning_rate, fused=run.device.type in ("cpu", "cuda"))
-    called, stepped = modules, adam
-    if run.fabric is not None:
-        called = {name: run.fabric.setup_module(module) for name, module in modules.items()}
-        called["model"].mark_forward_method("all_heads")
-        stepped = run.fabric.setup_optimizers(adam)
-    loss_of = make_loss(called, average)
-
-    def step(index: int) -> Mapping[str, Tensor]:
-        rate = learning_rate(
-            index, base=optimiser.learning_rate, warmup=optimiser.warmup, total=total if optimiser.cosine else None
-        )
-        set_learning_rate(adam, rate)
-        stepped.zero_grad()
-        losses = _accumulate(loss_of, index, run, called)
-        stepped.step()
-        average.update(model)
-        return losses
-
+    trainer = Trainer(model, make_loss, optimiser, run, companions=companions, steps=steps)
     settings = LoopSettings(
-        steps=min(total, run.max_steps or total),
+        steps=min(trainer.total, run.max_steps or trainer.total),
         checkpoint_every=run.checkpoint_every,
         out=run.out,
         resume=run.resume,
@@ -154,17 +181,22 @@ def fit(
     state = TrainingState(
         kind=KIND,
         config=config | {"accumulate": run.accumulate},
-        modules=modules,
-        optimizers={"adam": adam},
-        averages={"model": average},
+        modules=trainer.modules,
+        optimizers={"adam": trainer.adam},
+        averages={"model": trainer.average},
         generators=generators,
         fabric=run.fabric,
     )
     with isolated_seed(derive_seed(run.seed, "dropout", run.rank)):
         history = train_loop(
-            step, state=state, settings=settings, progress=run.progress, curve=run.curve, description=run.description
+            trainer.step,
+            state=state,
+            settings=settings,
+            progress=run.progress,
+            curve=run.curve,
+            description=run.description,
         )
-    return average.module, history
+    return trainer.average.module, history
 
 
 def _accumulate(loss_of: Loss, index: int, run: Run, called: Mapping[str, nn.Module]) -> Mapping[str, Tensor]:
