@@ -382,16 +382,16 @@ def _draw(flow: "Trained", count: int, nfe: int, solver: str, head: int | None, 
     from lib.cud.train import TrainedFlow
     from lib.training.seeding import derive_seed
 
+    # Images of the paper's networks in small pieces: a thousand of MNIST's take gigabytes.
+    piece = 1000 if len(flow.config.network.input_shape) == 1 else 100
     start = time.perf_counter()
     if isinstance(flow, TrainedFlow):
-        # Images of the paper's networks in small pieces: a thousand of MNIST's take gigabytes.
-        piece = 1000 if len(flow.sample_shape) == 1 else 100
         result = flow.sample(count, nfe, solver=solver, seed=seed, head=head, batch=piece)
         samples, calls = result.samples, result.nfe
     else:
-        sizes = [min(1000, count - first) for first in range(0, count, 1000)]
+        sizes = [min(piece, count - first) for first in range(0, count, piece)]
         pieces = [flow.sample(size, nfe, seed=derive_seed(seed, i)) for i, size in enumerate(sizes)]
-        samples, calls = torch.cat([piece.samples for piece in pieces]), pieces[0].nfe
+        samples, calls = torch.cat([one.samples for one in pieces]), pieces[0].nfe
     return _Drawn(samples, calls, time.perf_counter() - start)
 
 

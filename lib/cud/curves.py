@@ -103,13 +103,57 @@ def drawn(curves: Iterable[Curves], methods: tuple[str, ...] = SHOWN) -> dict[st
     }
 
 
+SWITCHES = {
+    names.RK12: (names.EMA_TEACHER, names.RAMP, names.DISCRETE),
+    f"{names.RK34}, head 3": (f"{names.RK34_EXACT}, head 3", f"{names.RK34_CHAINED}, head 3"),
+    names.RK12_WIDE: (names.WIDE_LEARNED, names.WIDE_SHAKEDROP, names.WIDE_WAVELET),
+}
+"""Method -> the same with one switch thrown (``comparison.switched``)."""
+
+
 def rows(curves: Curves) -> list[dict[str, Any]]:
-    """Every method as a row of a table: the mean over the seeds at each number of network calls, None if not asked."""
+    """Every method as a row of a table: the mean over the seeds at each number of network calls, None if not asked.
+
+    Methods with a switch thrown are left out: ``switch_rows`` has them.
+    """
     calls = sorted({n for by_calls in curves.scores.values() for n in by_calls})
+    apart = (names.RK34_EXACT, names.RK34_CHAINED, *(label for labels in SWITCHES.values() for label in labels))
     return [
         {"method": method} | {f"{n}": mean(found[n]) if n in found else None for n in calls}
         for method, found in curves.scores.items()
+        if not method.startswith(apart)
     ]
+
+
+def switch_rows(curves: Curves, calls: Iterable[int] = (1, 2, 4, 8)) -> list[dict[str, Any]]:
+    """Each switch below the method that it changes: the mean over the seeds, in brackets the lowest and the highest.
+
+    A method that was not run with its switches on these data is left out.
+    """
+    blocks = [(base, *apart) for base, apart in SWITCHES.items() if {base, *apart} <= curves.scores.keys()]
+    return [
+        {"method": label}
+        | {
+            f"{n}": f"{mean(seeds):.3g} ({min(seeds):.3g} to {max(seeds):.3g})"
+            for n in calls
+            for seeds in [curves.scores[label][n]]
+        }
+        for block in blocks
+        for label in block
+    ]
+
+
+def switch_ratios(curves: Curves, label: str) -> dict[int, tuple[float, float]]:
+    """Calls -> lowest and highest over the seeds of the ratio of a switched run to its method; below 1 it gains.
+
+    Both saw the same noise and data, so that the ratio of a seed says more than the two means.
+    """
+    base = next(base for base, apart in SWITCHES.items() if label in apart)
+    found = {}
+    for n, seeds in curves.scores[label].items():
+        ratios = [value / plain for value, plain in zip(seeds, curves.scores[base][n], strict=True)]
+        found[n] = min(ratios), max(ratios)
+    return found
 
 
 _LIST = TypeAdapter(list[Curves])

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from lib.cud import claims, comparison
-from lib.cud.curves import FILE, Curves, as_json, drawn, load_curves, rows
+from lib.cud.curves import FILE, SWITCHES, Curves, as_json, drawn, load_curves, rows, switch_ratios, switch_rows
 from lib.errors import UserError
 from lib.files import write_whole
 from lib.papers import measurement
@@ -93,6 +93,21 @@ def test_drawn_curves_have_mean_and_spread():
     assert (record["low"], record["high"]) == ([1.0, 0.4], [3.0, 0.6])
     assert figure["floors"]["2-D ring"] == pytest.approx(0.08)
     assert rows(curves) == [{"method": comparison.RK12, "1": 2.0, "2": 0.5}]
+
+
+def test_switched_runs_stand_beside_what_they_change():
+    seeds = {
+        0: {comparison.FLOW: {1: 9.0}, comparison.RK12_WIDE: {1: 2.0}},
+        1: {comparison.FLOW: {1: 9.0}, comparison.RK12_WIDE: {1: 4.0}},
+    }
+    for seed, found in seeds.items():
+        found |= {label: {1: (3.0, 5.0)[seed]} for label in SWITCHES[comparison.RK12_WIDE]}
+    curves = Curves.over_seeds("digits", "Fréchet distance", seeds, {0: 0.07, 1: 0.09})
+    assert [row["method"] for row in rows(curves)] == [comparison.FLOW, comparison.RK12_WIDE]
+    shown = switch_rows(curves, calls=(1,))
+    assert [row["method"] for row in shown] == [comparison.RK12_WIDE, *SWITCHES[comparison.RK12_WIDE]]
+    assert [row["1"] for row in shown] == ["3 (2 to 4)", "4 (3 to 5)", "4 (3 to 5)", "4 (3 to 5)"]
+    assert switch_ratios(curves, comparison.WIDE_WAVELET) == {1: (1.25, 1.5)}
 
 
 def test_damaged_curves_are_one_sentence(tmp_path):
