@@ -42,6 +42,8 @@ STYLE = {
     "lines.markersize": 5,
     "image.cmap": "gray",
 }
+SMALLEST_SCALE = 0.57
+"""Of a figure on the screen: below it, lettering of 9 points cannot be read."""
 
 
 @contextmanager
@@ -65,7 +67,9 @@ class StillFigure(Figure):
         address = "data:image/png;base64," + base64.b64encode(png_bytes(self)).decode("ascii")
         width = round(self.get_figwidth() * STYLE["figure.dpi"])
         alt = html.escape(self.alt, quote=True)
-        image = f'<img src="{address}" alt="{alt}" width="{width}" style="max-width:100%;height:auto">'
+        # On a phone a wide figure scrolls in its frame before its lettering becomes too small to read.
+        fit = f"max-width:100%;min-width:{round(SMALLEST_SCALE * width)}px;height:auto"
+        image = f'<img src="{address}" alt="{alt}" width="{width}" style="{fit}">'
         display({"text/html": image, "text/plain": self.alt}, raw=True)
 
 

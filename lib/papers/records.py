@@ -74,6 +74,10 @@ class Measurement(Strict):
         return self.claim, self.preset, self.data
 
 
+FEW = 4
+"""A longer table of a claim's numbers is folded: the sentence above it has the decisive ones."""
+
+
 class ClaimRecord:
     """A measurement that shows itself: text, an accessible table, and the typed record for the scoreboard."""
 
@@ -103,13 +107,16 @@ class ClaimRecord:
         verdict = (
             f"<strong>{VERDICT_WORDS[found.verdict]}.</strong> {escape(self.sentence)} <em>{escape(found.summary)}</em>"
         )
-        # Where nobody measured there is no table: a head over nothing would puzzle a reader.
         body = f'<p style="margin:0;color:inherit">{verdict}</p>'
+        # Where nobody measured there is no table: a head over nothing would puzzle a reader.
         if rows:
-            body = (
-                '<table style="color:inherit;background:transparent;margin-left:0">'
-                f'<caption style="caption-side:top;text-align:left;color:inherit">{verdict}</caption>'
-                f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+            count, opened = len(found.values), ' open=""' if len(found.values) <= FEW else ""
+            summary = "The number behind it" if count == 1 else f"The {count} numbers behind it"
+            body += (
+                f"<details{opened}><summary>{summary}</summary>"
+                '<table aria-label="The numbers behind the verdict" '
+                'style="color:inherit;background:transparent;margin-left:0">'
+                f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></details>"
             )
         # Colours are the page's own (currentColor), so light and dark need nothing from here.
         return (

@@ -1,6 +1,7 @@
 """The still figures draw what they are given, leave no trace behind, and refuse what they cannot draw."""
 
 import io
+import re
 
 import matplotlib as mpl
 import numpy as np
@@ -70,6 +71,8 @@ def test_a_notebook_shows_one_picture_with_its_sentence(random, monkeypatch):
     figure._ipython_display_()
     [(data, raw)] = shown
     assert raw
+    wide, narrow = (int(re.search(name + r'[=:]"?(\d+)', data["text/html"])[1]) for name in ("width", "min-width"))
+    assert 0.5 * wide < narrow < 0.65 * wide  # a phone scrolls it before its lettering is too small
     assert 'alt="Clouds of points in the plane, one panel each: &lt;first&gt;."' in data["text/html"]
     assert data["text/html"].count("data:image/png;base64,") == 1
 

@@ -108,14 +108,23 @@ def test_table_is_accessible_and_hostile_text_stays_text():
     html = a_record(summary=hostile, values=values, data=hostile)._repr_html_()
     tree = ET.fromstring(html)  # well-formed, and no hostile element came in
     assert "script" not in {element.tag for element in tree.iter()}
-    assert tree.find("table/caption") is not None
+    assert tree.find("details/table").get("aria-label")
     assert hostile in "".join(tree.itertext())
-    assert [cell.get("scope") for cell in tree.findall("table/thead/tr/th")] == ["col"] * 4
-    assert [cell.get("scope") for cell in tree.findall("table/tbody/tr/th")] == ["row"]
+    assert [cell.get("scope") for cell in tree.findall("details/table/thead/tr/th")] == ["col"] * 4
+    assert [cell.get("scope") for cell in tree.findall("details/table/tbody/tr/th")] == ["row"]
     assert tree.get("role") == "region"
     assert tree.get("tabindex") == "0"
-    assert "Held." in "".join(tree.find("table/caption").itertext())
+    assert "Held." in "".join(tree.find("p").itertext())
     assert "#" not in html.replace("&#", "")  # no fixed colours: light and dark come from the page
+
+
+def test_a_long_table_is_folded_and_says_how_long_it_is():
+    for count, words, opened in ((1, "The number behind it", ""), (4, "The 4 numbers", ""), (5, "The 5 numbers", None)):
+        values = [VALUES[0] | {"seed": seed} for seed in range(count)]
+        details = ET.fromstring(a_record(values=values)._repr_html_()).find("details")
+        assert details.find("summary").text.startswith(words)
+        assert details.get("open") == opened
+        assert len(details.findall("table/tbody/tr")) == count
 
 
 def test_numpy_numbers_are_taken():
