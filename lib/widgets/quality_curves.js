@@ -48,7 +48,7 @@ function render({ model, el, signal }) {
     const all = inSet().flatMap((r) => [...r.value, ...(r.low ?? []), ...(r.high ?? [])]).concat(set.floor ?? []);
     const low = Math.min(...all) / 1.12, high = Math.max(...all) * 1.12, xs = budgets();
     const longest = Math.max(...inSet().map((r) => r.method.length));
-    const box = { left: 52, right: width - (narrow ? 14 : Math.min(240, longest * 7.6 + 26)), top: 26, bottom: HEIGHT - 46 };
+    const box = { left: 52, right: width - (narrow ? 14 : Math.min(240, longest * 7.6 + 26)), top: set.floor == null ? 26 : 42, bottom: HEIGHT - 46 };
     const one = xs.length === 1;
     const toX = one ? () => (box.left + box.right) / 2 : logScale(xs[0], xs.at(-1), box.left + 14, box.right - 14);
     const toY = logScale(low, high, box.bottom, box.top);
@@ -69,7 +69,7 @@ function render({ model, el, signal }) {
 
     if (set.floor != null) picture.append(
       draw("path", { d: `M${box.left} ${toY(set.floor).toFixed(1)}H${box.right}`, stroke: "var(--ptr-ink)", "stroke-dasharray": "1 4", "stroke-linecap": "round", "stroke-width": 2, class: "ptr-floor" }),
-      text(box.left + 6, toY(set.floor) - 6, "data floor"));
+      text(2, 30, `dotted line: data floor, ${figure(set.floor)}`));  // beside the line it would lie under the marks
 
     const at = toX(xs[chosen.at]);
     picture.append(draw("path", { d: `M${at.toFixed(1)} ${box.top}V${box.bottom}`, stroke: "var(--ptr-ink)", "stroke-opacity": 0.55, "stroke-width": 1.5, class: "ptr-cursor" }));
