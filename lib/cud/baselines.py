@@ -18,7 +18,7 @@ from lib.cud.fit import Run, fit
 from lib.cud.flow import clean_estimate, expand_time, interpolate
 from lib.cud.model import build_model
 from lib.cud.samplers import SampleResult, sample
-from lib.cud.train import Data, TrainedFlow, check_shape, data_name
+from lib.cud.train import Data, TrainedFlow, check_shape, data_name, piece_size
 from lib.errors import UserError
 from lib.training.digest import weights_digest
 from lib.training.loop import History
@@ -39,7 +39,8 @@ def reflow(
     run = run or Run()
     noise = flow.noise(pairs, derive_seed(run.seed, "reflow"))
     device = next(flow.model.parameters()).device
-    ends = torch.cat([sample(flow.model, piece.to(device), teacher_steps).samples.cpu() for piece in noise.split(1000)])
+    pieces = noise.split(piece_size(flow.sample_shape))
+    ends = torch.cat([sample(flow.model, piece.to(device), teacher_steps).samples.cpu() for piece in pieces])
     batches = run.batches(torch.stack([ends, noise], dim=1), flow.config.optimiser.batch_size, "data")
     times = run.generator("reflow times")
 

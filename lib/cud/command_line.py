@@ -146,6 +146,8 @@ def train(options: CUDTrainOptions) -> Report | None:
     if flow is not None and not isinstance(flow, TrainedFlow):
         raise UserError(f"{options.source} holds a consistency model, which walks no path: name the run of a flow.")
     config = _configuration(options, flow)
+    if getattr(config.network, "classes", 0) and options.method in (FROM_DATA, *FROM_FLOW):
+        raise UserError(f"method '{options.method}' knows no classes: preset '{config.name}' has another network.")
     label = "session2" if options.session == 2 else options.method
     out = options.out or default_out(config.name, label, options.seed)
     require_new_run(out, options.resume)
@@ -379,16 +381,15 @@ def _draw(flow: "Trained", count: int, nfe: int, solver: str, head: int | None, 
 
     import torch
 
-    from lib.cud.train import TrainedFlow
+    from lib.cud.train import TrainedFlow, piece_size
     from lib.training.seeding import derive_seed
 
-    # Images of the paper's networks in small pieces: a thousand of MNIST's take gigabytes.
-    piece = 1000 if len(flow.config.network.input_shape) == 1 else 100
     start = time.perf_counter()
     if isinstance(flow, TrainedFlow):
-        result = flow.sample(count, nfe, solver=solver, seed=seed, head=head, batch=piece)
+        result = flow.sample(count, nfe, solver=solver, seed=seed, head=head)
         samples, calls = result.samples, result.nfe
     else:
+        piece = piece_size(flow.config.network.input_shape)
         sizes = [min(piece, count - first) for first in range(0, count, piece)]
         pieces = [flow.sample(size, nfe, seed=derive_seed(seed, i)) for i, size in enumerate(sizes)]
         samples, calls = torch.cat([one.samples for one in pieces]), pieces[0].nfe

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from lib.cud.config import OptimiserConfig, SecondSessionConfig
 from lib.cud.fit import Run, fit
 from lib.cud.samplers import trajectory
-from lib.cud.train import TrainedFlow
+from lib.cud.train import TrainedFlow, piece_size
 from lib.errors import UserError
 from lib.training.digest import weights_digest
 from lib.training.seeding import derive_seed
 
 
-def distillation_targets(flow: TrainedFlow, noise: Tensor, session: SecondSessionConfig, batch: int = 1000) -> Tensor:
+def distillation_targets(flow: TrainedFlow, noise: Tensor, session: SecondSessionConfig) -> Tensor:
     """x̂_m = x - t v(x, t) at the chosen evaluations of the flow's Euler walk.
 
     Args:
@@ -31,7 +31,7 @@ def distillation_targets(flow: TrainedFlow, noise: Tensor, session: SecondSessio
     device = next(flow.model.parameters()).device
     estimates = [
         trajectory(flow.model, piece.to(device), session.teacher_steps).clean_estimates[list(session.stages)].cpu()
-        for piece in noise.split(batch)
+        for piece in noise.split(piece_size(flow.sample_shape))
     ]
     return torch.cat(estimates, dim=1).transpose(0, 1).contiguous()
 

@@ -58,6 +58,7 @@ def refused(outcome, *words: str) -> None:
         ("train cud --preset toy --data embedded.npz", ("ring", "scaled")),
         ("train cud --preset scaled --data ring", ("ring", "toy")),
         ("train cud --preset imagenet64", ("--data FOLDER",)),
+        ("train cud --preset imagenet64 --method consistency_training", ("consistency_training", "no classes")),
         ("train cud --session 2", ("--from",)),
         ("train cud --method reflow", ("--from",)),
         ("train cud --from nowhere", ("--from",)),

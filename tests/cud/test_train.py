@@ -66,10 +66,11 @@ def test_second_session_makes_one_step_enough(catch_up, judge):
         second_session(done, RUN, session)
 
 
-def test_second_session_targets_are_the_walks_clean_estimates(catch_up):
+def test_second_session_targets_are_the_walks_clean_estimates(catch_up, monkeypatch):
+    monkeypatch.setattr("lib.cud.second_session.piece_size", lambda shape: 4)
     session = SecondSessionConfig(pairs=10, steps=1, batch_size=5, learning_rate=1e-3, stages=(0, 14))
     noise = catch_up.noise(10, 0)
-    targets = distillation_targets(catch_up, noise, session, batch=4)
+    targets = distillation_targets(catch_up, noise, session)
     assert targets.shape == (10, 2, 2)
     one_step = sample(catch_up.model, noise, 1).samples  # the estimate at m = 0 IS the one-step sample
     assert torch.allclose(targets[:, 0], one_step, atol=1e-5)
