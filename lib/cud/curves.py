@@ -125,24 +125,6 @@ def rows(curves: Curves) -> list[dict[str, Any]]:
     ]
 
 
-def switch_rows(curves: Curves, calls: Iterable[int] = (1, 2, 4, 8)) -> list[dict[str, Any]]:
-    """Each switch below the method that it changes: the mean over the seeds, in brackets the lowest and the highest.
-
-    A method that was not run with its switches on these data is left out.
-    """
-    blocks = [(base, *apart) for base, apart in SWITCHES.items() if {base, *apart} <= curves.scores.keys()]
-    return [
-        {"method": label}
-        | {
-            f"{n}": f"{mean(seeds):.3g} ({min(seeds):.3g} to {max(seeds):.3g})"
-            for n in calls
-            for seeds in [curves.scores[label][n]]
-        }
-        for block in blocks
-        for label in block
-    ]
-
-
 def switch_ratios(curves: Curves, label: str) -> dict[int, tuple[float, float]]:
     """Calls -> lowest and highest over the seeds of the ratio of a switched run to its method; below 1 it gains.
 
@@ -154,6 +136,21 @@ def switch_ratios(curves: Curves, label: str) -> dict[int, tuple[float, float]]:
         ratios = [value / plain for value, plain in zip(seeds, curves.scores[base][n], strict=True)]
         found[n] = min(ratios), max(ratios)
     return found
+
+
+def switch_rows(curves: Curves) -> list[dict[str, str]]:
+    """The rows of a table: ``switch_ratios`` of each method with a switch thrown, those that were run on these data."""
+    return [
+        {"method": label} | {f"{n}": _range(*ends) for n, ends in switch_ratios(curves, label).items()}
+        for labels in SWITCHES.values()
+        for label in labels
+        if label in curves.scores
+    ]
+
+
+def _range(low: float, high: float) -> str:
+    ends = dict.fromkeys((f"{low:.2f}", f"{high:.2f}"))
+    return "–".join(ends)
 
 
 _LIST = TypeAdapter(list[Curves])
