@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -22,6 +22,15 @@ def chromium() -> str:
         "program.",
         pytrace=False,
     )
+
+
+def comes_true(page, fact: Callable[[], bool], seconds: float = 10) -> bool:
+    """Whether a fact about the page comes true in time: a busy machine draws late."""
+    for _ in range(round(10 * seconds)):
+        if fact():
+            return True
+        page.wait_for_timeout(100)
+    return fact()
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import pytest
 from lib.book.lab import lab_command, lab_environment
 from lib.book.layout import Layout
 from lib.book.runner import KERNEL_SETTINGS
+from tests.browser import comes_true
 
 pytestmark = pytest.mark.browser
 
@@ -109,9 +110,8 @@ def test_chapter_runs_and_its_widget_moves(visit, lab_server, notebook):
     value = slider.input_value()
     page.keyboard.press("Home")
     page.keyboard.press("End" if slider.input_value() == value else "Home")
-    page.wait_for_timeout(500)
-    assert slider.input_value() != value
-    assert figure.evaluate(drawing) != before
+    assert comes_true(page, lambda: slider.input_value() != value)
+    assert comes_true(page, lambda: figure.evaluate(drawing) != before)
     assert [line for line in seen.complaints if line.startswith(("outside request", "page error"))] == []
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from lib.book.layout import Layout
+from tests.browser import comes_true
 
 pytestmark = pytest.mark.browser
 
@@ -189,8 +190,7 @@ def test_a_slider_dragged_with_the_mouse_changes_the_drawing(visit, address, pag
     seen.page.mouse.down()
     seen.page.mouse.move(box["x"] + box["width"] * 0.8, middle, steps=6)
     seen.page.mouse.up()
-    seen.page.wait_for_timeout(100)
-    assert slider.evaluate(drawing) != before
+    assert comes_true(seen.page, lambda: slider.evaluate(drawing) != before)
     assert seen.complaints == []
 
 
