@@ -8,6 +8,7 @@ official repository's versions of the last two are no faithful stand-ins (our re
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -53,7 +54,9 @@ def reflow(
     config = replace(flow.config, catch_up=None)
     # A checkpoint says what the pairs came from: a run that is resumed from another flow is refused.
     source = {"weights": weights_digest(flow.model), "pairs": pairs, "teacher_steps": teacher_steps, "steps": steps}
-    return _fit_flow(_copy_of(flow), config, flow.data, loss, steps, run, {"reflow times": times}, source)
+    return _fit_flow(
+        _copy_of(flow), config, flow.data, loss, steps, run, {"reflow times": times}, method="reflow", source=source
+    )
 
 
 def progressive_distillation(
@@ -64,17 +67,23 @@ def progressive_distillation(
     One Euler step of the student must land where two of its teacher do. Source: Salimans and Ho, "Progressive
     distillation for fast sampling of diffusion models", 2022, with the straight-line velocity in place of their v.
 
+    Each round has a folder of its own below ``run.out`` (``round_folder``), and a resumed run goes through the
+    finished ones at once.
+
     Args:
+        run: its ``max_steps`` are counted over all rounds.
         steps: training iterations over all rounds.
         start: the number of Euler steps of the first teacher, a power of two.
 
     Returns:
-        {start / 2: student, ..., 1: student}.
+        {start / 2: student, ..., 1: student}; a run that ``max_steps`` ends early lacks the last ones.
     """
     if start < 2 or start & (start - 1):
         raise UserError(f"progressive distillation starts from a power of two above 1, not {start}.")
     run, students, teacher = run or Run(), {}, flow
     rounds = start.bit_length() - 1
+    each = max(1, steps // rounds)
+    left = each * rounds if run.max_steps is None else run.max_steps
     batches = run.batches(data, flow.config.optimiser.batch_size, "data")
     for number in range(1, rounds + 1):
         grid = start >> number
@@ -91,12 +100,23 @@ def progressive_distillation(
             return nn.functional.mse_loss(model(x, t), (x - landing) / (2 * h))
 
         config = replace(flow.config, catch_up=None)
+        out = None if run.out is None else round_folder(run.out, grid)
         teacher = _fit_flow(
-            _copy_of(teacher), config, flow.data, loss, max(1, steps // rounds), run.named(f"{grid} steps"),
-            {"chance": chance},
+            _copy_of(teacher), config, flow.data, loss, each,
+            replace(run, out=out, max_steps=left, description=f"{grid} steps"), {"chance": chance},
+            method="progressive_distillation",
+            source={"weights": weights_digest(teacher.model), "steps": each},
         )  # fmt: skip
         students[grid] = teacher
+        left -= each
+        if left <= 0:
+            break
     return students
+
+
+def round_folder(out: Path, grid: int) -> Path:
+    """Where progressive distillation keeps the student that takes ``grid`` steps."""
+    return out / f"{grid}-steps"
 
 
 @dataclass
@@ -148,9 +168,8 @@ def consistency_training(config: CUDConfig, data: Data, run: Run | None = None) 
     def previous(x: Tensor, t: Tensor, s: Tensor, x0: Tensor, noise: Tensor) -> Tensor:
         return interpolate(x0, noise, s)
 
-    return _consistency(
-        build_model(config.network, 1, derive_seed((run or Run()).seed, "model")), config, data, run, previous
-    )
+    model = build_model(config.network, 1, derive_seed((run or Run()).seed, "model"))
+    return _consistency(model, config, data, run, previous, method="consistency_training")
 
 
 def consistency_distillation(flow: TrainedFlow, data: Data, run: Run | None = None) -> ConsistencyFlow:
@@ -161,11 +180,21 @@ def consistency_distillation(flow: TrainedFlow, data: Data, run: Run | None = No
         slope = flow.model(x, t)
         return x - h / 2 * (slope + flow.model(x - h * slope, s))
 
-    return _consistency(_copy_of(flow), flow.config, data, run, previous)
+    source = {"weights": weights_digest(flow.model)}
+    return _consistency(
+        _copy_of(flow), flow.config, data, run, previous, method="consistency_distillation", source=source
+    )
 
 
 def _consistency(
-    model: nn.Module, config: CUDConfig, data: Data, run: Run | None, previous: Callable
+    model: nn.Module,
+    config: CUDConfig,
+    data: Data,
+    run: Run | None,
+    previous: Callable,
+    *,
+    method: str,
+    source: dict[str, Any] | None = None,
 ) -> ConsistencyFlow:
     run = run or Run()
     check_shape(config, data)
@@ -185,7 +214,7 @@ def _consistency(
 
     flow = _fit_flow(
         model, replace(config, catch_up=None), data_name(config, data), loss, config.optimiser.steps, run,
-        {"consistency": chance},
+        {"consistency": chance}, method=method, source=source,
     )  # fmt: skip
     return ConsistencyFlow(flow.config, flow.model, flow.history)
 
@@ -206,14 +235,19 @@ def _fit_flow(
     steps: int,
     run: Run,
     generators: dict[str, torch.Generator],
+    *,
+    method: str,
     source: dict[str, Any] | None = None,
 ) -> TrainedFlow:
+    """Minimise ``loss`` over (model, step, part). A checkpoint tells the method, and what the run started from."""
     optimiser: OptimiserConfig = replace(config.optimiser, steps=steps)
 
     def make_loss(modules, average):
         return lambda step, part: {"loss": loss(modules["model"], step, part)}
 
-    settings: dict[str, Any] = {"cud": config.to_dict(), "data": data, "seed": run.seed, "session": 1}
+    settings: dict[str, Any] = {
+        "cud": config.to_dict(), "data": data, "seed": run.seed, "session": 1, "method": method,
+    }  # fmt: skip
     if source is not None:
         settings["source"] = source
     averaged, history = fit(model, make_loss, optimiser, run, config=settings, generators=generators)

@@ -145,8 +145,8 @@ def rk_order(scores: BySeed, unit: str) -> Finding:
 
 
 def peers_at_equal_compute(scores: BySeed, unit: str) -> Finding:
-    """In one step: the worst of the three peers against the first session of catch-up."""
-    peers = (names.REFLOW, names.CONSISTENCY, names.PROGRESSIVE)
+    """In one step: the worst of the peers against the first session of catch-up."""
+    peers = (names.REFLOW, names.CONSISTENCY, names.CONSISTENCY_DISTILLED, names.PROGRESSIVE)
     means = {label: _mean(scores, label, 1) for label in peers}
     worst = max(means, key=means.get)
     session = _mean(scores, names.RK12, 1)

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 OWN_METHOD = "catch_up"
 FROM_DATA = "consistency_training"
-FROM_FLOW = ("reflow", "progressive_distillation", "consistency_distillation")
+PROGRESSIVE = "progressive_distillation"
+FROM_FLOW = ("reflow", PROGRESSIVE, "consistency_distillation")
 PAPER_PARAMETERS = {"mnist": 2_155_201, "cifar10": 55_732_739, "imagenet64": 295_899_267}
 """Of the velocity network: stated in the official repositories, or counted by us in their configurations."""
 
@@ -194,11 +195,6 @@ def _check_combination(options: CUDTrainOptions) -> None:
         raise UserError("the second session continues the run of --from: leave --method out.")
     if options.data is not None and _learns_from_pairs(options):
         raise UserError(f"{what} learns from what the run of --from draws: leave --data out.")
-    if options.resume and options.method in _WRITTEN_AT_THE_END:
-        raise UserError(f"{what} writes its networks at the end only, so it cannot be resumed: leave --resume out.")
-
-
-_WRITTEN_AT_THE_END = ("progressive_distillation", "consistency_training", "consistency_distillation")
 
 
 def _configuration(options: CUDTrainOptions, flow: "TrainedFlow | None") -> "CUDConfig":
@@ -293,40 +289,33 @@ def _carry_out(
 
     if flow is not None:
         flow = replace(flow, config=config, model=flow.model.to(run.device))
+    named = run.named("second session" if options.session == 2 else options.method.replace("_", " "))
+    steps = config.optimiser.steps
     if options.session == 2:
-        history = second_session(flow, run.named("second session")).history
+        history = second_session(flow, named).history
     elif options.method == "reflow":
-        pairs, steps = _reflow_pairs(config), config.optimiser.steps
-        history = baselines.reflow(flow, run.named("reflow"), pairs=pairs, steps=steps).history
-    elif options.method in _WRITTEN_AT_THE_END:
-        return _carry_out_unsaved(options, config, flow, data, run)
+        history = baselines.reflow(flow, named, pairs=_reflow_pairs(config), steps=steps).history
+    elif options.method == PROGRESSIVE:
+        return _progressive(flow, data, named, steps)
+    elif options.method == FROM_DATA:
+        history = baselines.consistency_training(config, data, named).history
+    elif options.method == "consistency_distillation":
+        history = baselines.consistency_distillation(flow, data, named).history
     else:
         history = train_flow(config, data, run).history
     return run.out, history.steps, history.seconds
 
 
-def _carry_out_unsaved(
-    options: CUDTrainOptions, config: "CUDConfig", flow: "TrainedFlow | None", data: "Data", run: "Run"
-) -> tuple[Path, int, float]:
-    """The methods whose result is several networks, or is sampled in its own way: kept when all is done."""
-    from lib.cud import baselines
+def _progressive(flow: "TrainedFlow", data: "Data", run: "Run", steps: int) -> tuple[Path, int, float]:
+    """All rounds; the folder of the last one is what is evaluated next."""
+    from lib.cud.baselines import progressive_distillation, round_folder
 
-    note(f"note: method '{options.method}' is written at the end only, and cannot be resumed.")
-    unsaved = replace(run, out=None).named(options.method.replace("_", " "))
-    if options.method == "progressive_distillation":
-        steps = config.optimiser.steps
-        students = baselines.progressive_distillation(flow, unsaved, data=data, steps=steps)
-        for number, student in students.items():
-            _save(run, run.out / f"{number}-steps", student, config.data, options)
-        note(f"One network for each number of steps: {run.out}/1-steps to {run.out}/{max(students)}-steps.")
-        histories = [student.history for student in students.values()]
-        return run.out / "1-steps", sum(h.steps for h in histories), sum(h.seconds for h in histories)
-    if options.method == FROM_DATA:
-        found = baselines.consistency_training(config, data, unsaved)
-    else:
-        found = baselines.consistency_distillation(flow, data, unsaved)
-    _save(run, run.out, found, config.data, options)
-    return run.out, found.history.steps, found.history.seconds
+    students = progressive_distillation(flow, run, data=data, steps=steps)
+    first, last = (round_folder(run.out, number) for number in (max(students), min(students)))
+    if run.rank == 0:
+        note(f"One network for each number of steps: {first} to {last}.")
+    histories = [student.history for student in students.values()]
+    return last, sum(one.steps for one in histories), sum(one.seconds for one in histories)
 
 
 def _reflow_pairs(config: "CUDConfig") -> int:
@@ -334,24 +323,11 @@ def _reflow_pairs(config: "CUDConfig") -> int:
     return 50_000 if config.second_session is None else config.second_session.pairs
 
 
-def _save(run: "Run", folder: Path, found: "Trained", data: str, options: CUDTrainOptions) -> None:
-    """A finished network, with the name of its method: consistency models are sampled in another way."""
-    from lib.cud.fit import KIND
-    from lib.training.checkpoint import save_checkpoint
-
-    if run.rank:
-        return
-    tensors = {f"average.model.module.{name}": value for name, value in found.model.state_dict().items()}
-    config = {
-        "cud": found.config.to_dict(), "data": data, "seed": options.seed, "session": 1, "method": options.method,
-    }  # fmt: skip
-    save_checkpoint(folder, tensors, config, KIND)
-
-
 def _what_is_kept(out: Path) -> str:
     from lib.training.checkpoint import has_checkpoint
 
-    if has_checkpoint(out):
+    folders = (out, *out.glob("*-steps"))  # progressive distillation has one for each round
+    if any(has_checkpoint(folder) for folder in folders):
         return f"the checkpoint is kept in {out}, and --resume goes on from it"
     return "nothing was written"
 

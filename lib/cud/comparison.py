@@ -6,7 +6,13 @@ Every first session and every peer gets the same number of passes, teachers and 
 
 from dataclasses import dataclass, replace
 
-from lib.cud.baselines import ConsistencyFlow, consistency_training, progressive_distillation, reflow
+from lib.cud.baselines import (
+    ConsistencyFlow,
+    consistency_distillation,
+    consistency_training,
+    progressive_distillation,
+    reflow,
+)
 from lib.cud.config import CatchUpConfig, CUDConfig, with_method
 from lib.cud.evaluate import equal_compute_steps, passes_per_step
 from lib.cud.fit import Run
@@ -27,6 +33,7 @@ LEARNED_CATCH_UP = "learned coupling and catch-up"
 REFLOW = "reflow"
 PROGRESSIVE = "progressive distillation"
 CONSISTENCY = "consistency training"
+CONSISTENCY_DISTILLED = "consistency distillation"
 SECOND_ON_FLOW = "second session on flow matching"
 SECOND_ON_CATCH_UP = "second session on catch-up"
 EMA_TEACHER = "catch-up RK12, averaged teacher"
@@ -92,30 +99,33 @@ def switched(config: CUDConfig) -> dict[str, CUDConfig]:
 
 @dataclass(frozen=True)
 class Peers:
-    """The three methods that aim at few steps by other means."""
+    """The methods that aim at few steps by other means."""
 
     reflow: TrainedFlow
     progressive: dict[int, TrainedFlow]
     consistency: ConsistencyFlow
+    distilled: ConsistencyFlow
 
 
 def train_peers(config: CUDConfig, data: Data, run: Run) -> Peers:
-    """Reflow, progressive distillation and consistency training, each at the work of one RK12 session.
+    """Reflow, progressive distillation and both kinds of consistency, each at the work of one RK12 session.
 
-    Reflow and progressive distillation share their teacher: flow matching with half of the budget.
+    Those that start from a flow share their teacher: flow matching with half of the budget.
     """
     narrow = replace(config, catch_up=CatchUpConfig())
     budget = config.optimiser.steps * passes_per_step(narrow)
     plain = with_method(narrow, "flow_matching")
-    teacher = train(with_steps(plain, max(1, round(budget / 2 / 3))), data, run.named("teacher of the peers"))
+    half = budget / 2
+    teacher = train(with_steps(plain, max(1, round(half / 3))), data, run.named("teacher of the peers"))
     batch = config.optimiser.batch_size
     # Half of the budget is left: reflow pays 16 passes for each batch of pairs, and 3 a step.
-    pairs = max(1, round(0.2 * budget / 2 / 16)) * batch
+    pairs = max(1, round(0.2 * half / 16)) * batch
+    # A Heun step of the teacher costs 2, the target 1, the student 3.
+    student = replace(teacher, config=with_steps(teacher.config, max(1, round(half / 6))))
     return Peers(
-        reflow=reflow(
-            teacher, run.named(REFLOW), pairs=pairs, steps=max(1, round(0.8 * budget / 2 / 3)), teacher_steps=16
-        ),
-        progressive=progressive_distillation(teacher, run.named(PROGRESSIVE), data=data, steps=round(budget / 2 / 5)),
+        reflow=reflow(teacher, run.named(REFLOW), pairs=pairs, steps=max(1, round(0.8 * half / 3)), teacher_steps=16),
+        progressive=progressive_distillation(teacher, run.named(PROGRESSIVE), data=data, steps=round(half / 5)),
         # One pass more than flow matching: the target.
         consistency=consistency_training(with_steps(plain, round(budget / 4)), data, run.named(CONSISTENCY)),
+        distilled=consistency_distillation(student, data, run.named(CONSISTENCY_DISTILLED)),
     )

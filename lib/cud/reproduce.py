@@ -79,14 +79,16 @@ def second_start(config: CUDConfig) -> str:
 
 
 def peer_scores(peers: comparison.Peers, judge: Judge, seed: int) -> Scores:
-    """Scores of the three peers. Consistency training is not asked for more than 8 calls, where it only degrades."""
+    """Scores of the peers. Consistency models are not asked for more than 8 calls, where they only degrade."""
+    jumping = {names.CONSISTENCY: peers.consistency, names.CONSISTENCY_DISTILLED: peers.distilled}
     return {
         names.REFLOW: quality(peers.reflow, judge, CALLS, seed=seed),
         names.PROGRESSIVE: {
             n: quality(flow, judge, (n,), seed=seed)[n] for n, flow in sorted(peers.progressive.items())
         },
-        names.CONSISTENCY: {
-            n: judge(peers.consistency.sample(judge.samples, n, seed=seed).samples) for n in (1, 2, 4, 8)
+        **{
+            label: {n: judge(model.sample(judge.samples, n, seed=seed).samples) for n in (1, 2, 4, 8)}
+            for label, model in jumping.items()
         },
     }
 

@@ -63,7 +63,6 @@ def refused(outcome, *words: str) -> None:
         ("train cud --method reflow", ("--from",)),
         ("train cud --from nowhere", ("--from",)),
         ("train cud --session 2 --from nowhere", ("nowhere",)),
-        ("train cud --method consistency_training --resume", ("--resume",)),
         ("train cud --unknown-flag 3", ("--unknown-flag",)),
         ("evaluate cud", ("--checkpoint",)),
         ("evaluate cud --checkpoint nowhere", ("nowhere",)),

@@ -145,14 +145,24 @@ def test_the_second_session_and_reflow_start_from_a_run(papers, toy_run, tmp_pat
     assert (found.code, "preset 'toy'" in found.err) == (2, True)
 
 
-def test_the_peers_are_written_at_the_end_and_sampled_in_their_own_way(papers, toy_run, tmp_path):
+def test_the_rounds_of_progressive_distillation_are_resumed(papers, toy_run, tmp_path):
+    rounds = ("train", "cud", "--method", "progressive_distillation", "--from", toy_run, "--batch-size", 16)
+    rounds = (*rounds, "--set", "optimiser.steps=8", "--out", "progressive")
+    found = papers(*rounds, "--max-steps", 3)
+    assert found.code == 0, found.err
+    assert "3 steps" in found.out
+    assert "evaluate cud --checkpoint progressive/4-steps" in found.out
+    assert {path.name for path in (tmp_path / "progressive").iterdir()} == {"8-steps", "4-steps"}
+    found = papers(*rounds)
+    assert (found.code, "resume" in found.err) == (2, True)
+    assert papers(*rounds, "--resume").code == 0
+    assert {path.name for path in (tmp_path / "progressive").iterdir()} == {f"{n}-steps" for n in (1, 2, 4, 8)}
+    assert papers("evaluate", "cud", "--checkpoint", "progressive/4-steps", "--nfe", 4, "--samples", 50).code == 0
+
+
+def test_consistency_models_are_sampled_in_their_own_way(papers, toy_run, tmp_path):
     small = ("--max-steps", 2, "--batch-size", 16)
     start = ("--from", toy_run)
-    found = papers("train", "cud", "--method", "progressive_distillation", *small, *start, "--out", "progressive")
-    assert found.code == 0
-    assert "cannot be resumed" in found.err
-    assert sorted(path.name for path in (tmp_path / "progressive").iterdir()) == [f"{n}-steps" for n in (1, 2, 4, 8)]
-    assert papers("evaluate", "cud", "--checkpoint", "progressive/4-steps", "--nfe", 4, "--samples", 50).code == 0
     assert (
         papers("train", "cud", "--method", "consistency_distillation", *small, *start, "--out", "distilled").code == 0
     )

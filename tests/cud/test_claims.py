@@ -27,6 +27,7 @@ NAMES = {
     comparison.SECOND_ON_CATCH_UP: 0.1,
     comparison.REFLOW: 0.2,
     comparison.CONSISTENCY: 0.1,
+    comparison.CONSISTENCY_DISTILLED: 0.1,
     comparison.PROGRESSIVE: 0.2,
     f"{comparison.RK34}, head 1": 0.5,
     f"{comparison.RK34}, head 3": 0.3,

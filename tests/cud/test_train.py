@@ -7,7 +7,14 @@ import pytest
 import torch
 
 from lib.cud import comparison
-from lib.cud.baselines import consistency_distillation, grid_size, progressive_distillation, pseudo_huber, reflow
+from lib.cud.baselines import (
+    consistency_distillation,
+    consistency_training,
+    grid_size,
+    progressive_distillation,
+    pseudo_huber,
+    reflow,
+)
 from lib.cud.config import CatchUpConfig, CUDConfig, SecondSessionConfig, preset_named, toy, with_method
 from lib.cud.evaluate import equal_compute_steps, flow_straightness, make_judge, passes_per_step, quality
 from lib.cud.fit import Run
@@ -115,7 +122,42 @@ def test_a_resumed_second_session_equals_an_unbroken_one(tmp_path, plain):
     assert all(torch.equal(a, b) for a, b in zip(whole.model.parameters(), parts.model.parameters(), strict=True))
 
 
-def test_a_run_from_another_flow_is_not_resumed(tmp_path, plain):
+def _reflow(flow, points, run):
+    return {1: reflow(flow, run, pairs=64, steps=10)}
+
+
+def _progressive(flow, points, run):
+    return progressive_distillation(flow, run, data=points, steps=12, start=4)
+
+
+def _consistency(flow, points, run):
+    return {1: consistency_training(comparison.with_steps(flow.config, 12), points, run)}
+
+
+def _distilled(flow, points, run):
+    return {1: consistency_distillation(_for(flow, 12), points, run)}
+
+
+@pytest.mark.parametrize("start", [_reflow, _progressive, _consistency, _distilled])
+@pytest.mark.parametrize("broken_off", [4, 8])
+def test_a_resumed_peer_equals_an_unbroken_one(tmp_path, plain, points, start, broken_off):
+    # Eight of progressive distillation's steps end in its second round.
+    whole = start(plain, points, replace(RUN, out=tmp_path / "whole"))
+    start(plain, points, replace(RUN, out=tmp_path / "parts", max_steps=broken_off))
+    parts = start(plain, points, replace(RUN, out=tmp_path / "parts", resume=True))
+    assert parts.keys() == whole.keys()
+    for number, flow in whole.items():
+        assert (flow.history["loss"] == parts[number].history["loss"]).all()
+        pairs = zip(flow.model.parameters(), parts[number].model.parameters(), strict=True)
+        assert all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_the_steps_of_progressive_distillation_are_counted_over_its_rounds(tmp_path, plain, points):
+    students = progressive_distillation(plain, replace(RUN, max_steps=5), data=points, steps=12, start=8)
+    assert {grid: student.history.steps for grid, student in students.items()} == {4: 4, 2: 1}
+
+
+def test_a_run_from_another_flow_is_not_resumed(tmp_path, plain, points):
     other = replace(plain, model=copy.deepcopy(plain.model))
     with torch.no_grad():
         next(other.model.parameters())[0] += 1e-6
@@ -123,12 +165,18 @@ def test_a_run_from_another_flow_is_not_resumed(tmp_path, plain):
     for name, start in (
         ("second", lambda flow, run: second_session(flow, run, session)),
         ("reflow", lambda flow, run: reflow(flow, run, pairs=32, steps=6)),
+        ("rounds", lambda flow, run: progressive_distillation(flow, run, data=points, steps=6, start=2)[1]),
+        ("distilled", lambda flow, run: consistency_distillation(_for(flow, 6), points, run)),
     ):
         start(plain, replace(RUN, out=tmp_path / name, max_steps=3))
         with pytest.raises(UserError, match=r"started with source\.weights"):
             start(other, replace(RUN, out=tmp_path / name, resume=True))
         again = replace(plain, model=copy.deepcopy(plain.model))
         assert start(again, replace(RUN, out=tmp_path / name, resume=True)).history.steps == 6
+
+
+def _for(flow: TrainedFlow, steps: int) -> TrainedFlow:
+    return replace(flow, config=comparison.with_steps(flow.config, steps))
 
 
 def test_a_trained_flow_is_read_back(tmp_path, points):
@@ -173,7 +221,7 @@ def test_peers_learn(plain, points, judge):
     assert list(students) == [2, 1]
     assert quality(students[1], judge, (1,))[1] < 0.7 * one_step
 
-    distilled = consistency_distillation(replace(plain, config=comparison.with_steps(plain.config, 400)), points, RUN)
+    distilled = consistency_distillation(_for(plain, 400), points, RUN)
     assert judge(distilled.sample(4000, 1).samples) < 0.7 * one_step
 
 
@@ -182,6 +230,8 @@ def test_budget_of_the_peers_is_that_of_one_session(points, judge):
     assert set(peers.progressive) == {8, 4, 2, 1}
     first_session = judge(train(small(steps=600), points, RUN).sample(4000, 1).samples)
     assert judge(peers.consistency.sample(4000, 1).samples) < 0.6 * first_session
+    # 2,400 passes: 400 steps of the teacher, and 200 that cost 6 each.
+    assert peers.distilled.history.steps == 200
 
 
 @pytest.mark.parametrize(
