@@ -75,12 +75,16 @@ SHOWN = (
     names.CONSISTENCY,
     names.SECOND_ON_CATCH_UP,
 )
-"""The methods that one figure can tell apart."""
+"""The methods that a figure shows at first: as many as the eye can tell apart."""
 
 
-def drawn(curves: Iterable[Curves], methods: tuple[str, ...] = SHOWN) -> dict[str, Any]:
-    """The arguments of the book's quality figures: mean, lowest and highest seed of each method, floors and units."""
+def drawn(curves: Iterable[Curves]) -> dict[str, Any]:
+    """The arguments of the book's moving quality figure: mean, lowest and highest seed of every method, floors, units.
+
+    Methods with a switch thrown are left out: ``switch_rows`` has them.
+    """
     curves = list(curves)
+    order = list(dict.fromkeys([*SHOWN, *(method for one in curves for method in methods_of(one))]))
     records = [
         {
             "dataset": one.data,
@@ -92,14 +96,15 @@ def drawn(curves: Iterable[Curves], methods: tuple[str, ...] = SHOWN) -> dict[st
             },
         }
         for one in curves
-        for method in methods
+        for method in order
         if method in one.scores
     ]
     return {
         "records": records,
         "floors": {one.data: mean(one.floors.values()) for one in curves},
         "units": {one.data: one.metric for one in curves},
-        "order": list(methods),
+        "order": order,
+        "shown": SHOWN,
     }
 
 
@@ -111,17 +116,22 @@ SWITCHES = {
 """Method -> the same with one switch thrown (``comparison.switched``)."""
 
 
+def methods_of(curves: Curves) -> list[str]:
+    """All methods, without those that have a switch thrown."""
+    apart = (names.RK34_EXACT, names.RK34_CHAINED, *(label for labels in SWITCHES.values() for label in labels))
+    return [method for method in curves.scores if not method.startswith(apart)]
+
+
 def rows(curves: Curves) -> list[dict[str, Any]]:
     """Every method as a row of a table: the mean over the seeds at each number of network calls, None if not asked.
 
     Methods with a switch thrown are left out: ``switch_rows`` has them.
     """
     calls = sorted({n for by_calls in curves.scores.values() for n in by_calls})
-    apart = (names.RK34_EXACT, names.RK34_CHAINED, *(label for labels in SWITCHES.values() for label in labels))
     return [
-        {"method": method} | {f"{n}": mean(found[n]) if n in found else None for n in calls}
-        for method, found in curves.scores.items()
-        if not method.startswith(apart)
+        {"method": method}
+        | {f"{n}": mean(curves.scores[method][n]) if n in curves.scores[method] else None for n in calls}
+        for method in methods_of(curves)
     ]
 
 

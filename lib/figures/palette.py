@@ -6,7 +6,7 @@ dash carry the same meaning.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lib.errors import UserError
 
@@ -51,3 +51,13 @@ def marks(names: Sequence[str], order: Sequence[str] | None = None) -> dict[str,
     if len(ranked) > len(MARKS):
         raise UserError(f"{len(ranked)} methods in one figure, but only {len(MARKS)} marks: split the figure.")
     return {name: MARKS[ranked.index(name)] for name in names}
+
+
+def mark_number(number: int) -> Mark:
+    """The mark of method ``number``, counted from 0, without an end: for figures in which the reader ticks the lines.
+
+    From the eleventh on the colours come again, each with another marker and dash than before (up to a hundred).
+    """
+    turn, colour = divmod(number, len(MARKS))
+    other = MARKS[(colour + 3 * turn) % len(MARKS)]  # 3 and 10 share no divisor: all ten markers take their turn
+    return replace(MARKS[colour], marker=other.marker, shape=other.shape, dash=other.dash)

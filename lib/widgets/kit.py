@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from lib.figures.palette import MARKS, marks
+from lib.figures.palette import MARKS, mark_number
 
 _HERE = Path(__file__).parent
 
@@ -44,16 +44,22 @@ def style() -> str:
 
 
 def mark_states(names: Sequence[str], order: Sequence[str] | None = None) -> list[dict]:
-    """For each name its colour variable, marker shape and dash, as the scripts expect them."""
-    look = marks(names, order)
+    """For each name its colour variable, marker shape and dash, as the scripts expect them.
+
+    Args:
+        names: the methods of this figure.
+        order: all methods of the chapter, so that each keeps its mark; names that it lacks follow after it.
+    """
+    ranked = {name: rank for rank, name in enumerate(dict.fromkeys([*(order or ()), *names]))}
+    looks = {name: mark_number(ranked[name]) for name in names}
     return [
         {
             "name": name,
-            "colour": f"var(--ptr-mark{MARKS.index(look[name])})",
-            "shape": look[name].shape,
-            "dash": " ".join(map(str, look[name].dash)),
+            "colour": f"var(--ptr-mark{ranked[name] % len(MARKS)})",
+            "shape": look.shape,
+            "dash": " ".join(map(str, look.dash)),
         }
-        for name in names
+        for name, look in looks.items()
     ]
 
 

@@ -1,6 +1,6 @@
 // Quality against network calls, all methods of a data set, both axes logarithmic.
 
-const HEIGHT = 360, NARROW = 560;
+const HEIGHT = 360, NARROW = 560, LABEL = 16;
 
 // Labels at the line ends must not overlap: push them apart from top to bottom, then back into the frame.
 function spreadLabels(wanted, gap, bottom) {
@@ -15,7 +15,8 @@ function spreadLabels(wanted, gap, bottom) {
 function render({ model, el, signal }) {
   const records = model.get("records"), sets = model.get("datasets"), looks = model.get("marks");
   const lookOf = Object.fromEntries(looks.map((look) => [look.name, look]));
-  const chosen = { set: 0, hidden: new Set(), spread: model.get("has_spread"), at: 0 };
+  const first = new Set(model.get("shown"));  // the others wait below
+  const chosen = { set: 0, hidden: new Set(looks.map((look) => look.name).filter((name) => !first.has(name))), spread: model.get("has_spread"), at: 0 };
   const inSet = () => records.filter((r) => r.dataset === sets[chosen.set].name);
   const visible = () => inSet().filter((r) => !chosen.hidden.has(r.method));
   const budgets = () => [...new Set(inSet().flatMap((r) => r.nfe))].sort((a, b) => a - b);
@@ -25,12 +26,15 @@ function render({ model, el, signal }) {
   const cursor = sliderBox("Read at NFE", { min: 0, max: 1, value: 0, say: (i) => String(budgets()[i] ?? "") }, (i) => { chosen.at = i; paint(); });
   const spread = checkBox("Spread over seeds", chosen.spread, (on) => { chosen.spread = on; paint(); });
   const legend = make("fieldset", { class: "ptr-legend-box" });
+  const others = make("fieldset", { class: "ptr-legend-box", "aria-label": "More methods" }), title = make("summary");
+  const allOthers = button("", () => tickAll());
+  const more = make("details", { class: "ptr-more" }, title, others);
   const chart = make("div", { class: "ptr-chart" });
   const table = make("table", { class: "ptr-table" });
   const spoken = readOut();
   const root = make("div", { class: "ptr ptr-root" }, make("div", { class: "ptr-stack" },
     make("div", { class: "ptr-bar" }, sets.length > 1 ? setBox.element : null, cursor.element, model.get("has_spread") ? spread.element : null),
-    legend, chart, spoken.element, table));
+    legend, more, chart, spoken.element, table));
   el.append(root);
 
   function settle() {
@@ -38,22 +42,44 @@ function render({ model, el, signal }) {
     cursor.box.max = count - 1;
     chosen.at = wish >= 0 ? wish : Math.min(chosen.at, count - 1);
     cursor.set(chosen.at);
-    legend.replaceChildren(make("legend", {}, "Methods"), ...inSet().map((r) => checkBox(r.method, !chosen.hidden.has(r.method),
-      (on) => { if (on) chosen.hidden.delete(r.method); else chosen.hidden.add(r.method); paint(); }, markIcon(lookOf[r.method])).element));
+    settleLegend();
+    paint();
+  }
+
+  const waiting = () => inSet().filter((r) => !first.has(r.method));
+  const allTicked = () => waiting().every((r) => !chosen.hidden.has(r.method));
+
+  function settleLegend() {
+    const boxOf = (r) => checkBox(r.method, !chosen.hidden.has(r.method), (on) => { tick(r, on); paint(); }, markIcon(lookOf[r.method])).element;
+    legend.replaceChildren(make("legend", {}, "Methods"), ...inSet().filter((r) => first.has(r.method)).map(boxOf));
+    others.replaceChildren(...waiting().map(boxOf), allOthers);
+    title.textContent = plural(waiting().length, "more method");
+    more.hidden = waiting().length === 0;
+  }
+
+  function tick({ method }, on) {
+    if (on) chosen.hidden.delete(method); else chosen.hidden.add(method);
+  }
+
+  function tickAll() {
+    const on = !allTicked();
+    for (const r of waiting()) tick(r, on);
+    for (const box of others.querySelectorAll("input")) box.checked = on;
     paint();
   }
 
   function paintChart() {
     const set = sets[chosen.set], shown = visible(), width = Math.max(280, chart.clientWidth || 640), narrow = width < NARROW;
+    const height = narrow ? HEIGHT : Math.max(HEIGHT, 100 + LABEL * shown.length);  // a label for each line
     const all = inSet().flatMap((r) => [...r.value, ...(r.low ?? []), ...(r.high ?? [])]).concat(set.floor ?? []);
     const low = Math.min(...all) / 1.12, high = Math.max(...all) * 1.12, xs = budgets();
     const longest = Math.max(...inSet().map((r) => r.method.length));
-    const box = { left: 52, right: width - (narrow ? 14 : Math.min(240, longest * 7.6 + 26)), top: set.floor == null ? 26 : 42, bottom: HEIGHT - 46 };
+    const box = { left: 52, right: width - (narrow ? 14 : Math.min(262, longest * 7.6 + 26)), top: set.floor == null ? 26 : 42, bottom: height - 46 };
     const one = xs.length === 1;
     const toX = one ? () => (box.left + box.right) / 2 : logScale(xs[0], xs.at(-1), box.left + 14, box.right - 14);
     const toY = logScale(low, high, box.bottom, box.top);
     const text = (x, y, words, more = {}) => draw("text", { x, y, fill: "var(--ptr-muted)", "font-size": 12, ...more }, words);
-    const picture = draw("svg", { width, height: HEIGHT, viewBox: `0 0 ${width} ${HEIGHT}`, role: "img",
+    const picture = draw("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img",
       "aria-label": `${set.unit} against network calls on ${set.name}, for ${plural(shown.length, "method")}; lower is better.` });
 
     for (const tick of logTicks(low, high)) picture.append(
@@ -64,7 +90,7 @@ function render({ model, el, signal }) {
       text(toX(x), box.bottom + 19, String(x), { "text-anchor": "middle" }));
     picture.append(
       draw("path", { d: `M${box.left} ${box.bottom}H${box.right}`, stroke: "var(--ptr-line)" }),
-      text((box.left + box.right) / 2, HEIGHT - 8, "network function evaluations (NFE)", { "text-anchor": "middle" }),
+      text((box.left + box.right) / 2, height - 8, "network function evaluations (NFE)", { "text-anchor": "middle" }),
       text(2, 13, `${set.unit}: lower is better`));
 
     if (set.floor != null) picture.append(
@@ -84,7 +110,7 @@ function render({ model, el, signal }) {
       picture.append(group);
     }
     if (!narrow) {
-      const ends = shown.map((r) => toY(r.value.at(-1))), places = spreadLabels(ends, 16, box.bottom);
+      const ends = shown.map((r) => toY(r.value.at(-1))), places = spreadLabels(ends, LABEL, box.bottom);
       shown.forEach((r, i) => {
         const x = toX(r.nfe.at(-1)) + 7;
         picture.append(
@@ -97,6 +123,7 @@ function render({ model, el, signal }) {
 
   function paint() {
     paintChart();
+    allOthers.textContent = allTicked() ? "Untick all of these" : "Tick all of these";
     const set = sets[chosen.set], nfe = budgets()[chosen.at];
     const ranked = visible().map((r) => ({ r, i: r.nfe.indexOf(nfe) })).filter(({ i }) => i >= 0)
       .sort((a, b) => a.r.value[a.i] - b.r.value[b.i]);

@@ -26,6 +26,7 @@ def quality_state(
     floors: Mapping[str, float] | None = None,
     units: Mapping[str, str] | None = None,
     order: Sequence[str] | None = None,
+    shown: Sequence[str] | None = None,
 ) -> dict:
     """The state of `QualityCurves`; arguments and errors as in `QualityCurves.from_records`."""
     if not records:
@@ -48,10 +49,14 @@ def quality_state(
         for name in dict.fromkeys(r["dataset"] for r in clean)
     ]
     methods = list(dict.fromkeys(r["method"] for r in clean))
+    at_first = [name for name in methods if shown is None or name in shown]
+    if not at_first:
+        raise UserError(f"None of the methods to show at first was measured: {', '.join(shown or ())}.")
     return {
         "records": clean,
         "datasets": datasets,
         "marks": mark_states(methods, order),
+        "shown": at_first,
         "has_spread": any("low" in r for r in clean),
     }
 
@@ -66,6 +71,7 @@ class QualityCurves(BookWidget):
     records = traitlets.List().tag(sync=True)
     datasets = traitlets.List().tag(sync=True)
     marks = traitlets.List().tag(sync=True)
+    shown = traitlets.List().tag(sync=True)
     has_spread = traitlets.Bool(False).tag(sync=True)
 
     @classmethod
@@ -75,6 +81,7 @@ class QualityCurves(BookWidget):
         floors: Mapping[str, float] | None = None,
         units: Mapping[str, str] | None = None,
         order: Sequence[str] | None = None,
+        shown: Sequence[str] | None = None,
     ) -> "QualityCurves":
         """Build the figure from measurements.
 
@@ -85,16 +92,19 @@ class QualityCurves(BookWidget):
             floors: data set -> what fresh data reach against data.
             units: data set -> name of the measure.
             order: all methods of the chapter, so that each keeps its mark.
+            shown: the methods that are ticked at first, about as many as one can tell apart; all if None. The others
+                wait below them.
 
         Raises:
-            UserError: no record, a method twice, lists of different lengths, a value that is not above 0.
+            UserError: no record, a method twice, lists of different lengths, a value that is not above 0, or nothing
+                to show at first.
         """
-        return cls(**quality_state(records, floors, units, order))
+        return cls(**quality_state(records, floors, units, order, shown))
 
     def preview(self) -> str:
-        """The lines of the first data set as a still, with their names."""
+        """The lines of the first data set that are shown at first, as a still, with their names."""
         width, height, left, right, top, bottom = 640, 340, 50, 440, 26, 296
-        here = [r for r in self.records if r["dataset"] == self.datasets[0]["name"]]
+        here = [r for r in self.records if r["dataset"] == self.datasets[0]["name"] and r["method"] in self.shown]
         values = [v for r in here for v in r["value"]]
         calls = sorted({n for r in here for n in r["nfe"]})
         low, high = math.log(min(values)), math.log(max(values) * 1.0001)

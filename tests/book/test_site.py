@@ -154,6 +154,9 @@ def test_every_control_of_every_widget_answers(visit, address, page, size):
     dead = []
     for number, box in enumerate(boxes, 1):
         box.scroll_into_view_if_needed()
+        for summary in box.locator("details:not([open]) > summary").all():
+            if summary.is_visible():
+                summary.click()
         controls = controls_of(box)
         assert controls, f"widget {number} has no control"
         for control in controls:

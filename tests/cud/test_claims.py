@@ -5,7 +5,18 @@ import json
 import pytest
 
 from lib.cud import claims, comparison
-from lib.cud.curves import FILE, SWITCHES, Curves, as_json, drawn, load_curves, rows, switch_ratios, switch_rows
+from lib.cud.curves import (
+    FILE,
+    SWITCHES,
+    Curves,
+    as_json,
+    drawn,
+    load_curves,
+    methods_of,
+    rows,
+    switch_ratios,
+    switch_rows,
+)
 from lib.errors import UserError
 from lib.files import write_whole
 from lib.papers import measurement
@@ -94,6 +105,18 @@ def test_drawn_curves_have_mean_and_spread():
     assert (record["low"], record["high"]) == ([1.0, 0.4], [3.0, 0.6])
     assert figure["floors"]["2-D ring"] == pytest.approx(0.08)
     assert rows(curves) == [{"method": comparison.RK12, "1": 2.0, "2": 0.5}]
+
+
+def test_the_moving_figure_has_every_method_and_shows_ten_at_first():
+    label = next(label for labels in SWITCHES.values() for label in labels)
+    scores = {key: {1: 1.0} for key in [comparison.FLOW, comparison.RK12, comparison.CONSISTENCY_DISTILLED, label]}
+    curves = Curves.over_seeds("2-D ring", "sliced Wasserstein distance", {0: scores}, {0: 0.07})
+    figure = drawn([curves])
+    methods = [record["method"] for record in figure["records"]]
+    assert sorted(methods) == sorted([comparison.FLOW, comparison.RK12, comparison.CONSISTENCY_DISTILLED])
+    assert methods[0] == comparison.RK12
+    assert (len(figure["shown"]), figure["order"][:10]) == (10, list(figure["shown"]))
+    assert {method for one in load_curves() for method in methods_of(one)} <= set(drawn(load_curves())["order"])
 
 
 def test_switched_runs_stand_beside_what_they_change():

@@ -14,7 +14,7 @@ from lib import figures
 from lib.errors import UserError
 from lib.figures.curves import moving_average
 from lib.figures.grids import sheet
-from lib.figures.palette import MARKS
+from lib.figures.palette import MARKS, mark_number
 
 
 @pytest.fixture
@@ -123,6 +123,13 @@ def test_marks_differ_in_shape_and_colour_and_keep_their_contrast():
         assert (luminance(mark.dark) + 0.05) / (luminance("#14181f") + 0.05) >= 3.5
     for field in ("light", "dark", "marker", "shape", "dash"):
         assert len({getattr(mark, field) for mark in MARKS}) == len(MARKS)
+
+
+def test_the_first_numbers_have_the_marks_themselves_and_later_ones_new_pairs():
+    assert [mark_number(i) for i in range(len(MARKS))] == list(MARKS)
+    later = [mark_number(i) for i in range(100)]
+    assert len({(mark.light, mark.marker) for mark in later}) == 100
+    assert all(mark.light == MARKS[i % 10].light for i, mark in enumerate(later))
 
 
 def test_a_method_keeps_its_mark_when_others_are_left_out():

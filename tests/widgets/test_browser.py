@@ -25,10 +25,11 @@ def folder(tmp_path_factory, models, data, walks, records):
         "particles": OdeTrajectories.from_models(models, data, particles=60),
         "digits": DigitTrajectories.from_arrays(walks),
         "curves": QualityCurves.from_records(records, {"ring": 0.07}, {"ring": "sliced Wasserstein"}),
+        "some": QualityCurves.from_records(records, shown=["gamma"]),
     }
     for name, figure in figures.items():
         (place / f"{name}.html").write_text(document(figure.static_html()), encoding="utf-8")
-    together = "".join(f.static_html() for f in figures.values())
+    together = "".join(figure.static_html() for name, figure in figures.items() if name != "some")
     (place / "all-dark.html").write_text(document(together, "dark"), encoding="utf-8")
     return place
 
@@ -277,6 +278,26 @@ class TestCurves:
                 page.get_by_label(name, exact=True).uncheck()
                 assert page.locator("g.ptr-line").count() == lines - 1
             assert "no method is ticked" in said(page)
+
+    def test_methods_that_wait_are_ticked_by_hand_or_together(self, browser, folder):
+        with opened(browser, folder / "some.html") as page:
+            lines = page.locator("g.ptr-line")
+            assert lines.count() == 1
+            page.get_by_text("2 more methods", exact=True).press("Enter")
+            page.get_by_label("alpha", exact=True).check()
+            assert lines.count() == 2
+            page.get_by_role("button", name="Tick all of these").press("Enter")
+            assert lines.count() == 3
+            page.get_by_label("Data set", exact=True).select_option(label="digits")
+            assert page.get_by_label("beta", exact=True).is_checked()
+            page.get_by_role("button", name="Untick all of these").click()
+            assert lines.count() == 1
+            assert not page.get_by_label("alpha", exact=True).is_checked()
+            assert "best is gamma" in said(page)
+
+    def test_nothing_waits_where_all_are_shown(self, browser, folder):
+        with opened(browser, folder / "curves.html") as page:
+            assert not page.locator("details.ptr-more").is_visible()
 
     def test_table_is_sorted(self, browser, folder):
         with opened(browser, folder / "curves.html") as page:

@@ -195,11 +195,25 @@ class TestQuality:
             ([good | {"value": [1.0]}], "1 entries"),
             ([good | {"value": [1.0, 0.0]}], "above 0"),
             ([good | {"value": [1.0, float("nan")]}], "finite"),
-            ([good | {"method": f"m{i}"} for i in range(11)], "split the figure"),
         ]
         for bad, words in cases:
             with pytest.raises(UserError, match=words):
                 quality_state(bad)
+        with pytest.raises(UserError, match="None of the methods to show at first was measured: x"):
+            quality_state([good], shown=["x"])
+
+    def test_some_methods_wait(self, records):
+        assert quality_state(records)["shown"] == ["alpha", "beta", "gamma"]
+        figure = QualityCurves.from_records(records, shown=["gamma", "alpha", "unknown"])
+        assert figure.shown == ["alpha", "gamma"]
+        assert len(figure.records) == len(records)
+        assert "beta" not in figure.preview()
+
+    def test_more_methods_than_marks_can_be_told_apart(self):
+        names = [f"method {i}" for i in range(30)]
+        looks = quality_state([{"dataset": "d", "method": name, "nfe": [1], "value": [1.0]} for name in names])["marks"]
+        assert len({(look["colour"], look["shape"]) for look in looks}) == 30
+        assert len({(look["colour"], look["dash"]) for look in looks}) == 30
 
 
 @pytest.mark.parametrize("shape", [(3, 5), (4, 2, 3)])
