@@ -73,7 +73,7 @@ function render({ model, el, signal }) {
     const height = narrow ? HEIGHT : Math.max(HEIGHT, 100 + LABEL * shown.length);  // a label for each line
     const all = inSet().flatMap((r) => [...r.value, ...(r.low ?? []), ...(r.high ?? [])]).concat(set.floor ?? []);
     const low = Math.min(...all) / 1.12, high = Math.max(...all) * 1.12, xs = budgets();
-    const longest = Math.max(...inSet().map((r) => r.method.length));
+    const longest = Math.max(0, ...shown.map((r) => r.method.length));
     const box = { left: 52, right: width - (narrow ? 14 : Math.min(262, longest * 7.6 + 26)), top: set.floor == null ? 26 : 42, bottom: height - 46 };
     const one = xs.length === 1;
     const toX = one ? () => (box.left + box.right) / 2 : logScale(xs[0], xs.at(-1), box.left + 14, box.right - 14);
