@@ -19,7 +19,16 @@ from lib.cud.fit import Run, fit
 from lib.cud.flow import clean_estimate, expand_time, interpolate
 from lib.cud.model import build_model
 from lib.cud.samplers import SampleResult, sample
-from lib.cud.train import Data, TrainedFlow, check_shape, data_name, piece_size
+from lib.cud.train import (
+    PROGRESSIVE,
+    Data,
+    TrainedFlow,
+    check_shape,
+    copy_network,
+    data_name,
+    piece_size,
+    require_teacher,
+)
 from lib.errors import UserError
 from lib.training.digest import weights_digest
 from lib.training.loop import History
@@ -37,6 +46,7 @@ def reflow(
         pairs: how many noises are carried, by ``teacher_steps`` Euler steps.
         steps: training iterations.
     """
+    require_teacher(flow)
     run = run or Run()
     noise = flow.noise(pairs, derive_seed(run.seed, "reflow"))
     device = next(flow.model.parameters()).device
@@ -55,7 +65,15 @@ def reflow(
     # A checkpoint says what the pairs came from: a run that is resumed from another flow is refused.
     source = {"weights": weights_digest(flow.model), "pairs": pairs, "teacher_steps": teacher_steps, "steps": steps}
     return _fit_flow(
-        _copy_of(flow), config, flow.data, loss, steps, run, {"reflow times": times}, method="reflow", source=source
+        copy_network(flow, 1),
+        config,
+        flow.data,
+        loss,
+        steps,
+        run,
+        {"reflow times": times},
+        method="reflow",
+        source=source,
     )
 
 
@@ -80,11 +98,14 @@ def progressive_distillation(
     """
     if start < 2 or start & (start - 1):
         raise UserError(f"progressive distillation starts from a power of two above 1, not {start}.")
+    require_teacher(flow)
+    check_shape(flow.config, data)
     run, students, teacher = run or Run(), {}, flow
+    name = data_name(flow.config, data)
     rounds = start.bit_length() - 1
     each = max(1, steps // rounds)
     left = each * rounds if run.max_steps is None else run.max_steps
-    batches = run.batches(data, flow.config.optimiser.batch_size, "data")
+    batches = run.batches(data, flow.config.optimiser.batch_size, "data", flip=flow.config.horizontal_flip)
     for number in range(1, rounds + 1):
         grid = start >> number
         chance = run.generator("progressive distillation", grid)
@@ -102,9 +123,9 @@ def progressive_distillation(
         config = replace(flow.config, catch_up=None)
         out = None if run.out is None else round_folder(run.out, grid)
         teacher = _fit_flow(
-            _copy_of(teacher), config, flow.data, loss, each,
+            copy_network(teacher, 1), config, name, loss, each,
             replace(run, out=out, max_steps=left, description=f"{grid} steps"), {"chance": chance},
-            method="progressive_distillation",
+            method=PROGRESSIVE,
             source={"weights": weights_digest(teacher.model), "steps": each},
         )  # fmt: skip
         students[grid] = teacher
@@ -133,13 +154,14 @@ class ConsistencyFlow:
         if nfe < 1:
             raise UserError(f"nfe must be at least 1, not {nfe}: a sample needs one network call or more.")
         shape, chance = (count, *self.config.network.input_shape), generator(derive_seed(seed, "noise"))
-        device = next(self.model.parameters()).device
-        x = torch.zeros(shape, device=device)
+        device, piece = next(self.model.parameters()).device, piece_size(shape[1:])
+        x = torch.zeros(shape)
         for i in range(nfe, 0, -1):
-            t = torch.tensor(i / nfe, device=device)
-            noisy = (1 - t) * x + t * torch.randn(shape, generator=chance).to(device)
-            x = clean_estimate(noisy, t, self.model(noisy, t))
-        return SampleResult(x.cpu(), nfe)
+            t = torch.tensor(i / nfe)
+            noisy = (1 - t) * x + t * torch.randn(shape, generator=chance)
+            velocity = [self.model(part.to(device), t.to(device)).cpu() for part in noisy.split(piece)]
+            x = clean_estimate(noisy, t, torch.cat(velocity))
+        return SampleResult(x, nfe)
 
 
 def pseudo_huber(difference: Tensor) -> Tensor:
@@ -180,9 +202,10 @@ def consistency_distillation(flow: TrainedFlow, data: Data, run: Run | None = No
         slope = flow.model(x, t)
         return x - h / 2 * (slope + flow.model(x - h * slope, s))
 
+    require_teacher(flow)
     source = {"weights": weights_digest(flow.model)}
     return _consistency(
-        _copy_of(flow), flow.config, data, run, previous, method="consistency_distillation", source=source
+        copy_network(flow, 1), flow.config, data, run, previous, method="consistency_distillation", source=source
     )
 
 
@@ -198,7 +221,8 @@ def _consistency(
 ) -> ConsistencyFlow:
     run = run or Run()
     check_shape(config, data)
-    batches, chance = run.batches(data, config.optimiser.batch_size, "data"), run.generator("consistency")
+    batches = run.batches(data, config.optimiser.batch_size, "data", flip=config.horizontal_flip)
+    chance = run.generator("consistency")
 
     def loss(model: nn.Module, step: int, part: int) -> Tensor:
         x0, _ = batches.batch(part)
@@ -217,14 +241,6 @@ def _consistency(
         {"consistency": chance}, method=method, source=source,
     )  # fmt: skip
     return ConsistencyFlow(flow.config, flow.model, flow.history)
-
-
-def _copy_of(flow: TrainedFlow) -> nn.Module:
-    """The main head's network again, ready to be trained on."""
-    copy = build_model(flow.config.network, 1)
-    weights = flow.model.state_dict()
-    copy.load_state_dict({name: weights[name] for name in copy.state_dict()})
-    return copy
 
 
 def _fit_flow(
@@ -251,4 +267,4 @@ def _fit_flow(
     if source is not None:
         settings["source"] = source
     averaged, history = fit(model, make_loss, optimiser, run, config=settings, generators=generators)
-    return TrainedFlow(config, averaged, data, 1, history)
+    return TrainedFlow(config, averaged, data, 1, history, method)

@@ -140,18 +140,21 @@ def _described(config: "CUDConfig") -> dict[str, Any]:
 def train(options: CUDTrainOptions) -> Report | None:
     """Train Catch-Up Distillation, one of its ablations, or a method that it is compared with."""
     from lib.cud.suit_data import load_suited
-    from lib.cud.train import TrainedFlow
+    from lib.cud.train import TrainedFlow, require_teacher
 
     _check_combination(options)
     flow = None if options.source is None else load(options.source)
     if flow is not None and not isinstance(flow, TrainedFlow):
         raise UserError(f"{options.source} holds a consistency model, which walks no path: name the run of a flow.")
+    if flow is not None:
+        require_teacher(flow)
     config = _configuration(options, flow)
     if getattr(config.network, "classes", 0) and options.method in (FROM_DATA, *FROM_FLOW):
         raise UserError(f"method '{options.method}' knows no classes: preset '{config.name}' has another network.")
     label = "session2" if options.session == 2 else options.method
     out = options.out or default_out(config.name, label, options.seed)
-    require_new_run(out, options.resume)
+    for folder in run_folders(out):
+        require_new_run(folder, options.resume)
     data, notes = None, []
     if not _learns_from_pairs(options):
         config, data, notes = load_suited(config, options.data)
@@ -177,6 +180,11 @@ def train(options: CUDTrainOptions) -> Report | None:
 def default_out(preset: str, label: str, seed: int) -> Path:
     """The folder of a run that names none; ``label`` is its method, or session2."""
     return Path("runs") / f"cud-{preset}-{label}-{seed}"
+
+
+def run_folders(out: Path) -> list[Path]:
+    """The folder of a run, and those of its rounds where it is one of progressive distillation."""
+    return [out, *sorted(out.glob("*-steps"))]
 
 
 def _learns_from_pairs(options: CUDTrainOptions) -> bool:
@@ -326,8 +334,7 @@ def _reflow_pairs(config: "CUDConfig") -> int:
 def _what_is_kept(out: Path) -> str:
     from lib.training.checkpoint import has_checkpoint
 
-    folders = (out, *out.glob("*-steps"))  # progressive distillation has one for each round
-    if any(has_checkpoint(folder) for folder in folders):
+    if any(has_checkpoint(folder) for folder in run_folders(out)):
         return f"the checkpoint is kept in {out}, and --resume goes on from it"
     return "nothing was written"
 
@@ -355,21 +362,14 @@ class _Drawn:
 def _draw(flow: "Trained", count: int, nfe: int, solver: str, head: int | None, seed: int) -> _Drawn:
     import time
 
-    import torch
-
-    from lib.cud.train import TrainedFlow, piece_size
-    from lib.training.seeding import derive_seed
+    from lib.cud.train import TrainedFlow
 
     start = time.perf_counter()
     if isinstance(flow, TrainedFlow):
         result = flow.sample(count, nfe, solver=solver, seed=seed, head=head)
-        samples, calls = result.samples, result.nfe
     else:
-        piece = piece_size(flow.config.network.input_shape)
-        sizes = [min(piece, count - first) for first in range(0, count, piece)]
-        pieces = [flow.sample(size, nfe, seed=derive_seed(seed, i)) for i, size in enumerate(sizes)]
-        samples, calls = torch.cat([one.samples for one in pieces]), pieces[0].nfe
-    return _Drawn(samples, calls, time.perf_counter() - start)
+        result = flow.sample(count, nfe, seed=seed)
+    return _Drawn(result.samples, result.nfe, time.perf_counter() - start)
 
 
 def _device(accelerator: str) -> "torch.device":
@@ -421,6 +421,8 @@ def evaluate(options: CUDEvaluateOptions) -> Report:
     count = options.samples or (judge.samples if points else 1000)
     if getattr(flow, "session", 1) == 2 and max(options.nfe) > 1:
         note("note: the second session trains at t = 1 alone: with more than one call this network goes astray.")
+    if getattr(flow, "method", "") == PROGRESSIVE:
+        note("note: each network of progressive distillation is made for the number of steps in its folder's name.")
     rows = []
     calls = options.nfe[:1] if options.solver == "adaptive" else options.nfe
     for nfe in progress_bar(calls, description="sampling"):

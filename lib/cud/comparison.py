@@ -13,7 +13,7 @@ from lib.cud.baselines import (
     progressive_distillation,
     reflow,
 )
-from lib.cud.config import CatchUpConfig, CUDConfig, with_method
+from lib.cud.config import CatchUpConfig, CouplingConfig, CUDConfig, with_method
 from lib.cud.evaluate import equal_compute_steps, passes_per_step
 from lib.cud.fit import Run
 from lib.cud.networks import with_shakedrop
@@ -53,12 +53,18 @@ def with_steps(config: CUDConfig, steps: int) -> CUDConfig:
     return replace(config, optimiser=replace(config.optimiser, steps=steps))
 
 
+def _published(config: CUDConfig) -> CUDConfig:
+    """RK12 with the published steps, on independent pairs."""
+    return replace(config, catch_up=CatchUpConfig(), coupling=CouplingConfig())
+
+
 def first_sessions(config: CUDConfig) -> dict[str, CUDConfig]:
     """The first sessions to compare, from one base configuration: label -> configuration.
 
-    All run for the base's number of iterations, but for ``FLOW_EQUAL``, which gets RK12's network work.
+    All run for the base's number of iterations, but for ``FLOW_EQUAL``, which gets RK12's network work; and on
+    independent pairs, but for those that name another coupling.
     """
-    narrow = replace(config, catch_up=CatchUpConfig())
+    narrow = _published(config)
     runs = {
         FLOW: with_method(narrow, "flow_matching"),
         RK12: narrow,
@@ -110,22 +116,27 @@ class Peers:
 def train_peers(config: CUDConfig, data: Data, run: Run) -> Peers:
     """Reflow, progressive distillation and both kinds of consistency, each at the work of one RK12 session.
 
-    Those that start from a flow share their teacher: flow matching with half of the budget.
+    Those that start from a flow share their teacher: flow matching with half of the budget. Each training has a folder
+    of its own below ``run.out``.
     """
-    narrow = replace(config, catch_up=CatchUpConfig())
+
+    def part(label: str) -> Run:
+        return replace(run.named(label), out=None if run.out is None else run.out / label.replace(" ", "-"))
+
+    narrow = _published(config)
     budget = config.optimiser.steps * passes_per_step(narrow)
     plain = with_method(narrow, "flow_matching")
     half = budget / 2
-    teacher = train(with_steps(plain, max(1, round(half / 3))), data, run.named("teacher of the peers"))
+    teacher = train(with_steps(plain, max(1, round(half / 3))), data, part("teacher of the peers"))
     batch = config.optimiser.batch_size
     # Half of the budget is left: reflow pays 16 passes for each batch of pairs, and 3 a step.
     pairs = max(1, round(0.2 * half / 16)) * batch
     # A Heun step of the teacher costs 2, the target 1, the student 3.
     student = replace(teacher, config=with_steps(teacher.config, max(1, round(half / 6))))
     return Peers(
-        reflow=reflow(teacher, run.named(REFLOW), pairs=pairs, steps=max(1, round(0.8 * half / 3)), teacher_steps=16),
-        progressive=progressive_distillation(teacher, run.named(PROGRESSIVE), data=data, steps=round(half / 5)),
+        reflow=reflow(teacher, part(REFLOW), pairs=pairs, steps=max(1, round(0.8 * half / 3)), teacher_steps=16),
+        progressive=progressive_distillation(teacher, part(PROGRESSIVE), data=data, steps=round(half / 5)),
         # One pass more than flow matching: the target.
-        consistency=consistency_training(with_steps(plain, round(budget / 4)), data, run.named(CONSISTENCY)),
-        distilled=consistency_distillation(student, data, run.named(CONSISTENCY_DISTILLED)),
+        consistency=consistency_training(with_steps(plain, round(budget / 4)), data, part(CONSISTENCY)),
+        distilled=consistency_distillation(student, data, part(CONSISTENCY_DISTILLED)),
     )

@@ -24,7 +24,7 @@ from lib.cud.networks import presets as networks
 from lib.cud.networks.config import MLPConfig, NetworkConfig, UNetConfig, network_config_from_dict
 from lib.errors import UserError
 
-_STRICT = ConfigDict(extra="forbid")
+_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 Network = Annotated[
     InstanceOf[MLPConfig] | InstanceOf[UNetConfig],
     BeforeValidator(lambda value: network_config_from_dict(value) if isinstance(value, dict) else value),
@@ -272,16 +272,17 @@ def encoder_for(network: NetworkConfig) -> NetworkConfig:
 def with_method(config: CUDConfig, method: str) -> CUDConfig:
     """The same run with another objective, for comparisons at one budget.
 
-    Methods: ``flow_matching``, ``minibatch_ot`` (flow matching on optimally assigned pairs), ``rk12``, ``rk23``,
-    ``rk34``, ``rk34_exact``, ``catch_up_ot`` (the configured catch-up on assigned pairs), ``learned_coupling``
-    (flow matching with the encoder) and ``catch_up_learned``.
+    Methods: ``flow_matching`` (on independent pairs), ``minibatch_ot`` (flow matching on optimally assigned pairs),
+    ``rk12``, ``rk23``, ``rk34``, ``rk34_exact`` (catch-up by another scheme, on the configured pairs), ``catch_up_ot``
+    (the configured catch-up on assigned pairs), ``learned_coupling`` (flow matching with the encoder) and
+    ``catch_up_learned``.
     """
     catch_up = config.catch_up or CatchUpConfig()
     encoder = config.coupling.encoder or encoder_for(config.network)
     learned = CouplingConfig("learned", beta=config.coupling.beta, encoder=encoder)
     assigned = CouplingConfig("minibatch_ot")
     changes = {
-        "flow_matching": {"catch_up": None},
+        "flow_matching": {"catch_up": None, "coupling": CouplingConfig()},
         "minibatch_ot": {"catch_up": None, "coupling": assigned},
         "catch_up_ot": {"catch_up": catch_up, "coupling": assigned},
         "learned_coupling": {"catch_up": None, "coupling": learned},

@@ -86,6 +86,10 @@ def make_judge(train: Data, test: Data, *, seed: int = 0, classifier_steps: int 
         return PointJudge(points, mean(scores), (min(scores), max(scores)), size)
     if not isinstance(train, ImageSet) or len(train.class_names) < 2:
         raise UserError("the Fréchet distance needs labelled images of two classes or more, to train its classifier.")
+    if len(test) < 2:
+        raise UserError(
+            f"{test.name} has {len(test)} image(s): the Fréchet distance needs two or more to compare with."
+        )
     images, labels = _at_most(train, LARGEST_REFERENCE)
     classifier = train_classifier(images, labels, seed, classifier_steps)
     reference = FeatureStatistics.of(classifier.features(images))

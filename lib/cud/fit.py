@@ -109,7 +109,6 @@ class Trainer:
     Attributes:
         modules: the model and its companions, under the names of ``MakeLoss``.
         adam: the optimiser of all of them. average: the moving average of the model.
-        total: iterations in all, which the learning-rate curve needs to know.
     """
 
     def __init__(
@@ -120,9 +119,8 @@ class Trainer:
         run: Run,
         *,
         companions: dict[str, nn.Module] | None = None,
-        steps: int | None = None,
     ) -> None:
-        self.optimiser, self.run, self.total = optimiser, run, steps or optimiser.steps
+        self.optimiser, self.run = optimiser, run
         self.modules = {"model": model, **(companions or {})}
         for module in self.modules.values():
             module.to(run.device).train()
@@ -140,7 +138,7 @@ class Trainer:
         """Step ``index``, counted from 0. Returns its losses."""
         chosen = self.optimiser
         rate = learning_rate(
-            index, base=chosen.learning_rate, warmup=chosen.warmup, total=self.total if chosen.cosine else None
+            index, base=chosen.learning_rate, warmup=chosen.warmup, total=chosen.steps if chosen.cosine else None
         )
         set_learning_rate(self.adam, rate)
         self._stepped.zero_grad()
@@ -159,7 +157,6 @@ def fit(
     config: dict[str, Any],
     generators: dict[str, torch.Generator],
     companions: dict[str, nn.Module] | None = None,
-    steps: int | None = None,
 ) -> tuple[nn.Module, History]:
     """Minimise a loss by Adam and return the averaged model, in evaluation mode, with the history of the losses.
 
@@ -169,11 +166,10 @@ def fit(
         companions: networks trained beside the model, such as a coupling's encoder.
         generators: the streams that the loss draws from; they are part of a checkpoint.
         config: what a checkpoint must say to be read again.
-        steps: iterations in all; those of ``optimiser`` if None.
     """
-    trainer = Trainer(model, make_loss, optimiser, run, companions=companions, steps=steps)
+    trainer = Trainer(model, make_loss, optimiser, run, companions=companions)
     settings = LoopSettings(
-        steps=min(trainer.total, run.max_steps or trainer.total),
+        steps=min(optimiser.steps, run.max_steps or optimiser.steps),
         checkpoint_every=run.checkpoint_every,
         out=run.out,
         resume=run.resume,

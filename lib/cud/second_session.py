@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from lib.cud.config import OptimiserConfig, SecondSessionConfig
 from lib.cud.fit import Run, fit
 from lib.cud.samplers import trajectory
-from lib.cud.train import TrainedFlow, piece_size
+from lib.cud.train import TrainedFlow, copy_network, piece_size, require_teacher
 from lib.errors import UserError
 from lib.training.digest import weights_digest
 from lib.training.seeding import derive_seed
@@ -59,13 +59,12 @@ def second_session(
         session: settings; those of the flow's configuration if None.
 
     Raises:
-        UserError: no settings anywhere, or a flow that has had its second session.
+        UserError: no settings anywhere, or a flow that cannot be walked in small steps.
     """
     run, session = run or Run(), session or flow.config.second_session
     if session is None:
         raise UserError(f"preset '{flow.config.name}' has no second session: pass its settings.")
-    if flow.session != 1:
-        raise UserError("this flow has had its second session already: start from a checkpoint of the first.")
+    require_teacher(flow)
     if getattr(flow.config.network, "classes", 0):
         raise UserError("the second session is defined for networks without classes (CIFAR-10, MNIST and below).")
 
@@ -73,8 +72,8 @@ def second_session(
     noise = flow.noise(session.pairs, derive_seed(run.seed, "session 2"))
     targets = distillation_targets(flow, noise, session)
     pairs = run.batches(torch.cat([noise[:, None], targets], dim=1), session.batch_size, "session 2 order")
-    student = _copy(flow)
-    head = len(student.heads)
+    head = len(flow.model.heads)
+    student = copy_network(flow, head)
     # Only the last head learns: several devices wait for a gradient from each weight that asks for one.
     student.heads[:-1].requires_grad_(False)
 
@@ -111,11 +110,3 @@ def second_session(
         generators={},
     )
     return TrainedFlow(config, averaged, flow.data, 2, history)
-
-
-def _copy(flow: TrainedFlow) -> nn.Module:
-    from lib.cud.model import build_model
-
-    student = build_model(flow.config.network, len(flow.model.heads))
-    student.load_state_dict(flow.model.state_dict())
-    return student

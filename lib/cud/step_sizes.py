@@ -1,7 +1,7 @@
 """How far ahead the catch-up term looks: the step h, drawn for each sample.
 
-The grid constant T_N (16 in every published command) bounds the step: h <= 1/T_N. Source: official code, flag
-``adapt_cu``.
+The grid constant T_N (16 in every published command) bounds the step: h <= 1/T_N, but in discrete time, where h is
+drawn up to t. Source: official code, flag ``adapt_cu``.
 """
 
 import math

@@ -39,6 +39,7 @@ class TrainedFlow:
         model: the moving average of the weights, in evaluation mode.
         session: 1 after the training proper; 2 after the distillation to one step.
         history: every loss of every step; empty for a flow that was read from a checkpoint.
+        method: of ``lib.cud.baselines``, where it was one of those.
     """
 
     config: CUDConfig
@@ -46,6 +47,7 @@ class TrainedFlow:
     data: str
     session: int = 1
     history: History = field(default_factory=History)
+    method: str = ""
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
@@ -161,10 +163,29 @@ def load_trained(folder: Path | str) -> TrainedFlow:
         raise UserError(f"config.json in {folder} has no configuration of cud: it is not a checkpoint of ours.")
     config = CUDConfig.from_dict(settings["cud"])
     model = build_model(config.network, config.heads)
-    tensors = {name: value for name, value in tensors.items() if name != "average.model.updates"}
     restore_module(model, tensors, "average.model.module.", folder)
     model.eval().requires_grad_(False)
-    return TrainedFlow(config, model, str(settings.get("data", config.data)), int(settings.get("session", 1)))
+    data, session = str(settings.get("data", config.data)), int(settings.get("session", 1))
+    return TrainedFlow(config, model, data, session, method=str(settings.get("method", "")))
+
+
+PROGRESSIVE = "progressive_distillation"
+
+
+def require_teacher(flow: TrainedFlow) -> None:
+    """Refuse a flow that cannot be walked in small steps, so that nothing can be distilled from it."""
+    if flow.session != 1:
+        raise UserError("this flow has had its second session already: start from a checkpoint of the first.")
+    if flow.method == PROGRESSIVE:
+        raise UserError("this network was distilled for one number of steps: start from the flow that was its teacher.")
+
+
+def copy_network(flow: TrainedFlow, heads: int) -> nn.Module:
+    """The flow's network with its first heads again, ready to be trained on."""
+    copy = build_model(flow.config.network, heads)
+    weights = flow.model.state_dict()
+    copy.load_state_dict({name: weights[name] for name in copy.state_dict()})
+    return copy
 
 
 def data_name(config: CUDConfig, data: Data) -> str:

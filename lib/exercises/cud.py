@@ -239,10 +239,10 @@ def _width(t: float) -> float:
     return math.hypot((1 - t) * SPREAD, t)
 
 
-@checked("Which head for eight steps?")
-def lag(head_for_8_steps: Any, lag_by_you: Callable) -> str:
-    """A prediction (1, 2 or 3) and the lag λ of a head, for step sizes uniform in [0, 1/T_N] and w1 = w2."""
-    predicted = as_number(head_for_8_steps, "head_for_8_steps")
+@checked("Which head for six steps?")
+def lag(head_for_6_steps: Any, lag_by_you: Callable) -> str:
+    """A prediction (1, 2 or 3) and the lag λ of a head, for step sizes uniform in [0, 1/T_N] and w1 = 2 w2."""
+    predicted = as_number(head_for_6_steps, "head_for_6_steps")
     if predicted not in (1, 2, 3):
         raise NotYet("RK34 has the heads 1, 2 and 3: predict one of them, as a whole number.")
     cases = [(head, grid) for grid in (16, 4) for head in (1, 2, 3)]
@@ -255,25 +255,33 @@ def lag(head_for_8_steps: Any, lag_by_you: Callable) -> str:
         )
 
     def right(head: int, step: float) -> float:
-        return expected_lag("uniform", round(0.5 / step), head)
+        return expected_lag("uniform", round(0.5 / step), head, ratio=2)
 
     if not same(right):
         for formula, hint in (
             (
-                lambda i, e: 2 * right(i, e),
-                "Twice too long. Is the mean of h, drawn evenly from 0 to 1/T_N, really 1/T_N? And the target has only "
-                "half of the weight: the data hold the velocity back.",
+                lambda i, e: (i + 1) / 2 * e,
+                "That is the lag at equal weights. Here the catch-up loss counts twice: take the mean of both targets "
+                "anew, first for head 1.",
             ),
             (
-                lambda i, e: 4 * right(i, e),
-                "Four times too long: take the mean of h, and give the target half of the weight.",
+                lambda i, e: 2 * right(i, e),
+                "Twice too long. Is the mean of h, drawn evenly from 0 to 1/T_N, really 1/T_N?",
+            ),
+            (
+                lambda i, e: (i + 2) * e,
+                "So far ahead the TARGET looks. But it has two thirds of the weight: the data hold the velocity back.",
             ),
             (
                 lambda i, e: i * e,
                 "So far ahead the head's target is ASKED. But that target, head 1, looks ahead itself, and it has only "
-                "half of the weight.",
+                "two thirds of the weight.",
             ),
-            (lambda i, e: i * e / 2, "Right, if head 1 did not look ahead. It does: its own lag comes on top."),
+            (lambda i, e: 2 * i * e / 3, "Right, if head 1 did not look ahead. It does: its own lag comes on top."),
+            (
+                lambda i, e: 2 * (i + 1) * e / 3,
+                "Nearly. You gave head 1 the lag E[h], which it has at equal weights: with w1 = 2 w2 it is longer.",
+            ),
             (lambda i, e: right(1, e), "That is the lag of head 1 for all of them: head i looks i steps ahead."),
             (lambda i, e: 1 / right(i, e), "Upside down: the lag is a time, smaller than 1."),
         ):
@@ -284,21 +292,21 @@ def lag(head_for_8_steps: Any, lag_by_you: Callable) -> str:
         if min(values) < 0:
             raise NotYet("A lag is a length of time, counted towards the data: it is positive.")
         raise NotYet(
-            "Start with head 1. At w1 = w2 its velocity is the mean of the data's velocity, lag 0, and its own "
-            "velocity a step of mean size E[h] ahead: solve for its lag. Then head i, whose target is head 1."
+            "Start with head 1. Its velocity is one third the data's, lag 0, and two thirds its own, a step of mean "
+            "size E[h] ahead: solve for its lag. Then head i, whose target is head 1."
         )
-    wanted = 1 / (2 * 8)  # Euler reads the velocity at the start of a step, and the middle of it is best
+    wanted = 1 / (2 * 6)  # Euler reads the velocity at the start of a step, and the middle of it is best
     if predicted != min((1, 2, 3), key=lambda head: abs(values[head - 1] - wanted)):
         suited = round(1 / (2 * values[int(predicted) - 1]))
         raise NotYet(
             "Your formula is right, your prediction is not. Euler with N steps wants a lag of half a step, 1/(2N): "
             f"head {predicted:g} would suit about {suited} steps."
         )
-    errors = {head: euler_error(values[head - 1], 8) for head in (1, 2, 3)}
+    errors = {head: euler_error(values[head - 1], 6) for head in (1, 2, 3)}
     measured = ", ".join(f"head {head}: {error:.4f}" for head, error in errors.items())
     return (
-        f"Measured with 8 Euler steps on a Gaussian whose flow is known, error of the spread: {measured}; no lag: "
-        f"{euler_error(0, 8):.4f}. Try `check.euler_error(lag, steps)` with other numbers of steps."
+        f"Measured with 6 Euler steps on a Gaussian whose flow is known, error of the spread: {measured}; no lag: "
+        f"{euler_error(0, 6):.4f}. Try `check.euler_error(lag, steps)` with other numbers of steps."
     )
 
 

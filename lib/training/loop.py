@@ -167,7 +167,7 @@ def _collect(pending: list[dict[str, Tensor]], history: History, state: Training
         if len(bad):
             raise UserError(
                 f"'{name}' became {series[bad[0]]} at step {first_step + int(bad[0])}: training diverged, most "
-                "likely because the learning rate is too high or the data hold extreme values. Nothing was written."
+                "likely because of too high a learning rate or extreme values in the data. Nothing more was written."
             )
     history.append(block)
 

@@ -140,6 +140,7 @@ class Batches:
                 batch_sampler=_Endless(steps),
                 num_workers=self.workers,
                 collate_fn=_collate,
+                generator=torch.Generator(),  # else it would draw from torch's global stream, which serves the dropout
             )
         )
 

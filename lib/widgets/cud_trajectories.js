@@ -135,18 +135,18 @@ export function solve(net, noise, steps, solver) {
 
 // ---- what the read-out measures ---------------------------------------------------------------------------------
 
-// Mean distance from each point to its nearest data point.
-export function nearestDistance(points, data) {
+// Sliced Wasserstein-2 distance of the points from the data, of which `quantiles` (directions x points) and `spread`
+// tell all that is needed: see `data_quantiles`.
+export function slicedDistance(points, quantiles, spread) {
+  const count = points.length / 2, directions = quantiles.length / count, line = new Float64Array(count);
   let total = 0;
-  for (let i = 0; i < points.length; i += 2) {
-    let best = Infinity;
-    for (let j = 0; j < data.length; j += 2) {
-      const a = points[i] - data[j], b = points[i + 1] - data[j + 1], square = a * a + b * b;
-      if (square < best) best = square;
-    }
-    total += Math.sqrt(best);
+  for (let k = 0; k < directions; k++) {
+    const cos = Math.cos((Math.PI * k) / directions), sin = Math.sin((Math.PI * k) / directions);
+    for (let i = 0; i < count; i++) line[i] = cos * points[2 * i] + sin * points[2 * i + 1];
+    line.sort();
+    for (let i = 0; i < count; i++) total += (line[i] - quantiles[k * count + i]) ** 2;
   }
-  return (2 * total) / points.length;
+  return Math.sqrt(total / quantiles.length + spread);
 }
 
 export function meanGap(a, b) {
@@ -169,6 +169,7 @@ function render({ model, el, signal }) {
   const bytes = model.get("weights"), entries = model.get("models");
   const nets = entries.map((m) => decodeMlp(new DataView(bytes.buffer, bytes.byteOffset + m.offset, m.bytes)));
   const data = float32(model.get("data")), firstNoise = float32(model.get("noise"));
+  const quantiles = float32(model.get("quantiles")), spread = model.get("spread");
   const limit = model.get("limit"), floor = model.get("floor");
   const toX = linearScale(-limit, limit, 0, SIDE), toY = linearScale(-limit, limit, SIDE, 0);
 
@@ -221,11 +222,11 @@ function render({ model, el, signal }) {
   };
   const facts = {
     nfe: fact("Network calls (NFE)"),
-    nearest: fact("To the nearest data point", `fresh data: ${figure(floor)}`),
+    distance: fact("Distance from the data", `sliced Wasserstein; fresh data: ${figure(floor)}`),
     error: fact("Solver error"),
     straight: fact("Straightness S of the field", "0 = straight paths"),
   };
-  facts.error.element.append(make("span", { class: "ptr-note" }, "to where the exact paths end"));
+  facts.error.element.append(make("span", { class: "ptr-note" }, "to where this model's exact paths end"));
   const spoken = readOut();
 
   const root = make("div", { class: "ptr ptr-root" }, make("div", { class: "ptr-stack" },
@@ -316,18 +317,18 @@ function render({ model, el, signal }) {
     clock.textContent = `t = ${chosen.t.toFixed(2)}`;
 
     const entry = entries[chosen.model], exact = reference(), end = result.states.at(-1);
-    const nearest = (result.nearest ??= nearestDistance(end, data)), here = nearestDistance(now, data);
+    const distance = (result.distance ??= slicedDistance(end, quantiles, spread));
     if (exact) result.error ??= meanGap(end, exact.states.at(-1));
     facts.nfe.value.replaceChildren(String(result.calls), " ", make("small", {}, RULES[chosen.solver].price));
-    facts.nearest.value.textContent = figure(nearest);
+    facts.distance.value.textContent = figure(distance);
     facts.error.value.textContent = exact ? figure(result.error) : "…";
     facts.straight.value.textContent = figure(entry.straightness);
     picture.setAttribute("aria-label",
       `${now.length / 2} particles at time ${chosen.t.toFixed(2)}, carried by ${entry.name} with ${RULES[chosen.solver].label} in ${plural(chosen.steps, "step")}.`);
     spoken.say(`${entry.name}, ${RULES[chosen.solver].label}, ${plural(chosen.steps, "step")}, ${plural(result.calls, "network call")}. ` +
-      (chosen.t > 0 ? `At t = ${chosen.t.toFixed(2)} the particles are on average ${figure(here)} from the nearest data point; at the end ${figure(nearest)}`
-        : `At the end, t = 0.00, the particles are on average ${figure(nearest)} from the nearest data point`) +
-      (exact ? `, and ${figure(result.error)} from where exact paths would end.` : "."));
+      (chosen.t > 0 ? `At t = ${chosen.t.toFixed(2)} the particles are at a distance of ${figure(slicedDistance(now, quantiles, spread))} from the data; at the end of ${figure(distance)}`
+        : `At the end, t = 0.00, the particles are at a distance of ${figure(distance)} from the data`) +
+      (exact ? `, and of ${figure(result.error)} from where exact paths would end.` : "."));
   }
 
   update();

@@ -14,14 +14,34 @@ from lib.widgets.base import BookWidget, pack
 from lib.widgets.kit import module, still, style
 from lib.widgets.mlp import pack_mlp, run_packed
 
+DIRECTIONS, SHOWN = 32, 400
 
-def data_floor(data: np.ndarray) -> float:
-    """Mean distance from one half of the data to the nearest point of the other half: what perfect samples reach.
 
-    data: (batch, 2), in random order. Returns a length in the data's units.
+def _sorted_projections(points: np.ndarray) -> np.ndarray:
+    """The points (count, 2) along DIRECTIONS lines, evenly turned, each in rising order: (DIRECTIONS, count)."""
+    angles = np.pi * np.arange(DIRECTIONS) / DIRECTIONS
+    return np.sort(np.stack([np.cos(angles), np.sin(angles)], axis=1) @ points.T.astype(np.float64), axis=1)
+
+
+def data_quantiles(data: np.ndarray, count: int) -> tuple[np.ndarray, float]:
+    """What the distance of ``count`` points from the data needs to know of the data (batch, 2).
+
+    Along a line the i-th of n sorted points is responsible for the n-th part i of the data. Its squared distance from
+    them is that from their mean, and their variance.
+
+    Returns:
+        The means, (DIRECTIONS, count), and the variance, averaged over all parts and directions.
     """
-    fresh, kept = data[::2], data[1::2]
-    return float(np.sqrt(((fresh[:, None] - kept[None]) ** 2).sum(-1)).min(axis=1).mean())
+    lines = _sorted_projections(data if len(data) < count else data[: len(data) // count * count])
+    if len(data) < count:  # each point serves several parts
+        lines = lines.repeat(count, axis=1)
+    parts = lines.reshape(DIRECTIONS, count, -1)
+    return parts.mean(axis=2), float(parts.var(axis=2).mean())
+
+
+def sliced_distance(points: np.ndarray, quantiles: np.ndarray, spread: float) -> float:
+    """Sliced Wasserstein-2 distance of points (count, 2) from the data of ``data_quantiles``, as the script has it."""
+    return float(np.sqrt(((_sorted_projections(points) - quantiles) ** 2).mean() + spread))
 
 
 def trajectories_state(
@@ -43,6 +63,10 @@ def trajectories_state(
         raise UserError(f"The data are points of shape (batch, 2), four or more; got {tuple(points.shape)}.")
     if not np.isfinite(points).all():
         raise UserError("The data hold NaN or infinity: the particle widget cannot draw them.")
+    # One half is compared with, the other gives fresh points for the floor.
+    known, others, draws = points[::2], points[1::2], np.random.default_rng(seed)
+    quantiles, spread = data_quantiles(known, particles)
+    fresh = [draws.choice(others, particles, replace=particles > len(others)) for _ in range(10)]
     noise = torch.randn(particles, 2, generator=torch.Generator().manual_seed(seed))
     # S belongs to the field, not to the few particles drawn: more of them, and fine steps.
     many = torch.randn(512, 2, generator=torch.Generator().manual_seed(seed + 1))
@@ -56,10 +80,12 @@ def trajectories_state(
     return {
         "models": entries,
         "weights": b"".join(packed),
-        "data": pack(points),
+        "data": pack(points[:SHOWN]),
+        "quantiles": pack(quantiles),
+        "spread": spread,
         "noise": pack(noise),
         "limit": 1.1 * max(2.6, float(np.quantile(np.abs(points), 0.999))),
-        "floor": data_floor(points),
+        "floor": float(np.mean([sliced_distance(drawn, quantiles, spread) for drawn in fresh])),
         "steps": steps,
     }
 
@@ -78,6 +104,8 @@ class OdeTrajectories(BookWidget):
     models = traitlets.List().tag(sync=True)
     weights = traitlets.Bytes().tag(sync=True)
     data = traitlets.Bytes().tag(sync=True)
+    quantiles = traitlets.Bytes().tag(sync=True)
+    spread = traitlets.Float(0.0).tag(sync=True)
     noise = traitlets.Bytes().tag(sync=True)
     limit = traitlets.Float(3.0).tag(sync=True)
     floor = traitlets.Float(0.0).tag(sync=True)
@@ -96,8 +124,9 @@ class OdeTrajectories(BookWidget):
 
         Args:
             models: name -> (velocity model for points in the plane, head counted from 1).
-            data: points of the target, shape (batch, 2); a few hundred look best.
-            particles: how many particles are drawn.
+            data: points of the target, shape (batch, 2), in random order. The first 400 are drawn, every other one is
+                compared with: give many more than there are particles.
+            particles: how many particles are drawn, and judged.
             seed: of the noise that they start from.
             steps: where the slider stands at first.
 
@@ -127,7 +156,7 @@ class OdeTrajectories(BookWidget):
         )
         name = html.escape(entry["name"], quote=True)
         sentence = f"Paths of {len(states[0])} particles from noise to data: {name}, Euler, {self.steps} steps."
-        data = np.frombuffer(self.data, "<f4").reshape(-1, 2)[:400]
+        data = np.frombuffer(self.data, "<f4").reshape(-1, 2)
         return still(
             f'<svg viewBox="0 0 {side} {side}" style="max-width:{side}px" role="img" aria-label="{sentence}" '
             'fill="none" stroke-linecap="round">'

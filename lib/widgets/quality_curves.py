@@ -104,7 +104,8 @@ class QualityCurves(BookWidget):
     def preview(self) -> str:
         """The lines of the first data set that are shown at first, as a still, with their names."""
         width, height, left, right, top, bottom = 640, 340, 50, 440, 26, 296
-        here = [r for r in self.records if r["dataset"] == self.datasets[0]["name"] and r["method"] in self.shown]
+        there = [r for r in self.records if r["dataset"] == self.datasets[0]["name"]]
+        here = [r for r in there if r["method"] in self.shown] or there
         values = [v for r in here for v in r["value"]]
         calls = sorted({n for r in here for n in r["nfe"]})
         low, high = math.log(min(values)), math.log(max(values) * 1.0001)

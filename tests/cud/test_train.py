@@ -1,6 +1,7 @@
 """Sessions learn, resume and are read back; the peers learn too."""
 
 import copy
+import json
 from dataclasses import replace
 
 import pytest
@@ -15,7 +16,7 @@ from lib.cud.baselines import (
     pseudo_huber,
     reflow,
 )
-from lib.cud.config import CatchUpConfig, CUDConfig, SecondSessionConfig, preset_named, toy, with_method
+from lib.cud.config import CatchUpConfig, CUDConfig, SecondSessionConfig, preset_named, toy, with_method, with_settings
 from lib.cud.evaluate import equal_compute_steps, flow_straightness, make_judge, passes_per_step, quality
 from lib.cud.fit import Run
 from lib.cud.samplers import sample
@@ -23,7 +24,7 @@ from lib.cud.second_session import distillation_targets, one_step_loss, second_s
 from lib.cud.train import TrainedFlow, check_shape, load_data, load_trained, train
 from lib.errors import UserError
 from lib.training.checkpoint import load_checkpoint
-from lib.vision.data import load_images
+from lib.vision.data import ImageSet, load_images
 
 RUN = Run(seed=0, progress=False)
 
@@ -234,6 +235,76 @@ def test_budget_of_the_peers_is_that_of_one_session(points, judge):
     assert peers.distilled.history.steps == 200
 
 
+def test_peers_are_kept_apart_and_resumed(tmp_path, points):
+    run = replace(RUN, out=tmp_path / "peers")
+    peers = comparison.train_peers(small(steps=20), points, run)
+    assert len(list((tmp_path / "peers").iterdir())) == 5
+    again = comparison.train_peers(small(steps=20), points, replace(run, resume=True))
+    for one, other in ((peers.reflow, again.reflow), (peers.distilled, again.distilled)):
+        assert all(torch.equal(a, b) for a, b in zip(one.model.parameters(), other.model.parameters(), strict=True))
+
+
+def test_only_what_walks_freely_is_a_teacher(plain, points):
+    student = progressive_distillation(plain, replace(RUN, max_steps=1), data=points, steps=8, start=4)[2]
+    once = replace(plain, session=2)
+    for flow, words in ((student, "one number of steps"), (once, "second session already")):
+        for start in (
+            lambda flow: reflow(flow, RUN, pairs=8, steps=1),
+            lambda flow: progressive_distillation(flow, RUN, data=points, steps=1),
+            lambda flow: consistency_distillation(flow, points, RUN),
+            lambda flow: second_session(flow, RUN),
+        ):
+            with pytest.raises(UserError, match=words):
+                start(flow)
+
+
+def test_peers_say_what_data_they_saw_and_refuse_what_does_not_fit(tmp_path, plain, points):
+    run = replace(RUN, out=tmp_path, max_steps=1)
+    named = replace(plain, data="another", config=replace(plain.config, data="ring"))
+    progressive_distillation(named, run, data=points, steps=8, start=2)
+    assert load_trained(tmp_path / "1-steps").data == "ring"
+    with pytest.raises(UserError, match="samples of shape"):
+        progressive_distillation(plain, RUN, data=torch.zeros(4, 3), steps=1)
+
+
+@pytest.mark.parametrize("start", [consistency_training, None])
+def test_peers_mirror_images_where_the_preset_does(start):
+    config, images = comparison.with_steps(preset_named("scaled"), 2), load_images("embedded")
+    flow = train(with_method(config, "flow_matching"), images, RUN)
+
+    def losses(flip):
+        mirrored = replace(flow.config, horizontal_flip=flip)
+        if start is not None:
+            return start(mirrored, images, RUN).history["loss"]
+        teacher = replace(flow, config=mirrored)
+        return progressive_distillation(teacher, RUN, data=images, steps=3, start=8)[4].history["loss"]
+
+    assert (losses(True) != losses(False)).any()
+
+
+def test_a_consistency_model_passes_its_samples_in_pieces(plain, points, monkeypatch):
+    model = consistency_training(comparison.with_steps(plain.config, 2), points, RUN)
+    whole = model.sample(50, 3, seed=4).samples
+    monkeypatch.setattr("lib.cud.baselines.piece_size", lambda shape: 7)
+    assert torch.allclose(model.sample(50, 3, seed=4).samples, whole, atol=1e-6)
+
+
+def test_a_single_image_cannot_be_compared_with():
+    train_set, pixels = load_images("embedded"), torch.zeros(1, 1, 8, 8, dtype=torch.uint8)
+    alone = ImageSet("alone", "test", torch.zeros(1, dtype=torch.long), train_set.class_names, (1, 8, 8), pixels)
+    with pytest.raises(UserError, match=r"1 image\(s\)"):
+        make_judge(train_set, alone)
+
+
+@pytest.mark.parametrize("preset", ["scaled", "mnist", "cifar10"])
+def test_no_two_methods_of_a_comparison_are_one(preset):
+    runs = comparison.first_sessions(preset_named(preset))
+    assert runs[comparison.FLOW].coupling.kind == "independent"
+    assert runs[comparison.RK12].coupling.kind == "independent"
+    assert runs[comparison.LEARNED_CATCH_UP].coupling.kind == "learned"
+    assert len({json.dumps(run.to_dict()) for run in runs.values()}) == len(runs)
+
+
 @pytest.mark.parametrize(
     ("name", "decay", "rate", "batch"),
     [("mnist", 0.9999, 3e-4, 256), ("cifar10", 0.9999, 2e-4, 128), ("imagenet64", 0.99994322, 4e-4, 1024)],
@@ -271,6 +342,7 @@ def test_pseudo_huber_and_grid():
         (lambda: preset_named("huge"), "toy, scaled, mnist, cifar10, imagenet64"),
         (lambda: with_method(toy(), "ddpm"), "flow_matching, minibatch_ot"),
         (lambda: CUDConfig.from_dict({**toy().to_dict(), "speed": 3}), "speed"),
+        (lambda: with_settings(toy(), ["second_session.anchor=Infinity"]), "anchor"),
         (lambda: CUDConfig.from_dict({**toy().to_dict(), "optimiser": {"steps": 0}}), "optimiser"),
         (lambda: CUDConfig.from_dict({**toy().to_dict(), "network": {"kind": "mlp", "widht": 3}}), "widht"),
         (lambda: check_shape(toy(), load_images("embedded")), "preset that fits"),

@@ -112,6 +112,12 @@ def test_workers_start_at_the_step_that_is_asked_for(lazy_set):
         assert torch.equal(ahead.batch(step)[0], plain.batch(step)[0])
 
 
+def test_workers_leave_the_global_generator_alone(lazy_set):
+    before = torch.random.get_rng_state()
+    Batches(lazy_set, 4, seed=0, workers=1).batch(0)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_file_that_broke_after_the_start_is_named(lazy_set, workers):
     for path in lazy_set.reader._paths:

@@ -10,11 +10,13 @@ from PIL import Image
 
 from lib.cud.model import build_model
 from lib.cud.networks.config import MLPConfig, UNetConfig
+from lib.cud.points import shape_named
 from lib.cud.samplers import trajectory
 from lib.cud.straightness import path_straightness
 from lib.errors import UserError
+from lib.vision.wasserstein import sliced_wasserstein
 from lib.widgets.cud_digits import DigitTrajectories, digits_state, to_bytes, with_estimates
-from lib.widgets.cud_trajectories import OdeTrajectories, data_floor, trajectories_state
+from lib.widgets.cud_trajectories import OdeTrajectories, data_quantiles, sliced_distance, trajectories_state
 from lib.widgets.kit import module, style
 from lib.widgets.mlp import pack_mlp, run_packed, unpack_mlp
 from lib.widgets.png import png
@@ -89,10 +91,35 @@ class TestTrajectories:
         assert first == again
         assert first != other
 
-    def test_floor_is_the_brute_force_distance(self, data):
-        points = data.numpy()[:40]
-        expected = np.mean([min(np.hypot(*(a - b)) for b in points[1::2]) for a in points[::2]])
-        assert data_floor(points) == pytest.approx(expected)
+    @pytest.mark.parametrize(("count", "size"), [(50, 300), (50, 320), (50, 30)])
+    def test_the_distance_is_the_sliced_wasserstein_distance(self, data, count, size):
+        random = np.random.default_rng(1)
+        known, points = data.numpy()[:size].repeat(2, axis=0)[:size], random.standard_normal((count, 2))
+        found = sliced_distance(points, *data_quantiles(known, count))
+        known = known[: len(known) // count * count] if size > count else known
+        squares = []
+        for k in range(32):
+            line = np.array([np.cos(np.pi * k / 32), np.sin(np.pi * k / 32)])
+            # as many copies of each as the other has points: then the sorted lists can be paired
+            a, b = np.sort(np.repeat(points @ line, len(known))), np.sort(np.repeat(known @ line, count))
+            squares.append(np.mean((a - b) ** 2))
+        assert found == pytest.approx(np.sqrt(np.mean(squares)))
+
+    def test_it_is_near_that_of_the_chapter(self, data):
+        points = torch.randn(100, 2, generator=torch.Generator().manual_seed(3))
+        found = sliced_distance(points.numpy(), *data_quantiles(data.numpy(), 100))
+        assert found == pytest.approx(sliced_wasserstein(points, data, 2000), rel=0.05)
+
+    def test_fresh_data_are_nearer_than_noise_or_a_heap(self, models):
+        board = shape_named("checkerboard")(4000, torch.Generator().manual_seed(0))
+        state = trajectories_state(models, board, particles=100)
+        reference = np.frombuffer(state["quantiles"], "<f4").reshape(32, 100), state["spread"]
+        noise = np.frombuffer(state["noise"], "<f4").reshape(-1, 2)
+        assert 0 < state["floor"] < 0.5 * sliced_distance(noise, *reference)
+        assert state["floor"] < 0.2 * sliced_distance(np.zeros((100, 2)), *reference)
+
+    def test_the_floor_is_that_of_other_points(self, models, data):
+        assert trajectories_state(models, data[:100], particles=50)["floor"] > 0.05
 
     def test_bad_input(self, models, data):
         with pytest.raises(UserError, match="at least one model"):
@@ -208,6 +235,8 @@ class TestQuality:
         assert figure.shown == ["alpha", "gamma"]
         assert len(figure.records) == len(records)
         assert "beta" not in figure.preview()
+        elsewhere = [record | {"method": "delta"} for record in records[-1:]]
+        assert "alpha" in QualityCurves.from_records([*records, *elsewhere], shown=["delta"]).preview()
 
     def test_more_methods_than_marks_can_be_told_apart(self):
         names = [f"method {i}" for i in range(30)]

@@ -35,14 +35,14 @@ def masked_targets_by_you(targets, ground_truth, t, h):
     return [torch.where(near_data[:, None], ground_truth, target) for target in targets]
 
 
-# 5. Which head for eight steps? E[h] = 1/(2 T_N). Head 1: λ = (λ + E[h]) / 2, so λ = E[h].
-#    Head i: λ_i = (E[h] + i E[h]) / 2. Eight steps want 1/16 = (i + 1) / 64, so i = 3.
-head_for_8_steps = 3
+# 5. Which head for six steps? E[h] = 1/(2 T_N). Head 1: λ = 2/3 (λ + E[h]), so λ = 2 E[h].
+#    Head i: λ_i = 2/3 (2 E[h] + i E[h]). Six steps want 1/12 = 2/3 (i + 2) / 32, so i = 2.
+head_for_6_steps = 2
 
 
 def lag_by_you(head, grid):
-    """λ of one head, for steps h drawn evenly between 0 and 1/grid, and w1 = w2."""
-    return (head + 1) / (4 * grid)
+    """λ of one head, for steps h drawn evenly between 0 and 1/grid, and w1 = 2 w2."""
+    return (head + 2) / (3 * grid)
 
 
 # 6. A leak in the target
