@@ -5,8 +5,8 @@ Each system has a module ``lib.<system>.command_line`` with the functions of ``S
 A system adds a flag by adding a field to the dataclasses below.
 """
 
-import os
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -105,8 +105,11 @@ def require_new_run(out: Path, resume: bool) -> None:
     Raises:
         UserError: it holds a checkpoint that is not to be resumed, is a file, or cannot be written.
     """
-    from lib.training.checkpoint import has_checkpoint
+    from lib.training.checkpoint import CONFIG_FILE, TENSORS_FILE, has_checkpoint
 
+    for path in (out / TENSORS_FILE, out / CONFIG_FILE):
+        if path.is_dir():
+            raise UserError(f"{path} is a folder, where a file is to be written: choose another folder with --out.")
     if has_checkpoint(out) and not resume:
         raise UserError(f"{out} already holds a run: add --resume, or choose another folder with --out.")
     require_writable(out)
@@ -116,8 +119,12 @@ def require_writable(folder: Path) -> None:
     """Raise UserError unless ``folder`` is there or can be made, and can be written."""
     nearest = folder
     while not nearest.exists() and nearest != nearest.parent:
+        if nearest.is_symlink():
+            raise UserError(f"{nearest} is a link to what is not there: choose another folder with --out.")
         nearest = nearest.parent
     if not nearest.is_dir():
         raise UserError(f"{nearest} is a file: choose another folder with --out.")
-    if not os.access(nearest, os.W_OK):
-        raise UserError(f"{nearest} cannot be written: choose another folder with --out.")
+    try:
+        tempfile.TemporaryFile(dir=nearest).close()  # the permissions alone do not tell
+    except OSError:
+        raise UserError(f"{nearest} cannot be written: choose another folder with --out.") from None

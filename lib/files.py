@@ -1,8 +1,10 @@
-"""Files that are whole at every moment."""
+"""Files that are whole at every moment, and paths as people write them."""
 
 import os
 import tempfile
 from pathlib import Path
+
+from lib.errors import UserError
 
 
 def write_whole(path: Path, content: str | bytes) -> Path:
@@ -21,3 +23,11 @@ def write_whole(path: Path, content: str | bytes) -> Path:
         Path(beside).unlink(missing_ok=True)
         raise
     return path
+
+
+def at_home(name: str | Path) -> Path:
+    """A path with ~ and ~somebody resolved."""
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:
+        raise UserError(f"{name} begins with the home of somebody who is not known here: write the path out.") from None

@@ -6,6 +6,16 @@ doctor    what is installed, and what will not run
 demo      the demos' models and their start
 """
 
-from lib.cli.app import main
+import sys
 
-__all__ = ["main"]
+
+def main() -> None:
+    """The entry point ``papers``."""
+    try:
+        from lib.cli.app import run  # takes a while, in which Ctrl-C may come
+
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:
+        print("\npapers: stopped.", file=sys.stderr)
+        code = 130
+    sys.exit(code)

@@ -6,6 +6,7 @@
 130 stopped by Ctrl-C
 """
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -88,6 +89,9 @@ def reproduce(
     """Measure the card's claims over several seeds, and keep the results for the scoreboard."""
     measure = system_named(system).reproduce
     require_writable(out)
+    for path in out.glob("*.json"):
+        if path.is_dir():
+            raise UserError(f"{path} is a folder, where a file is to be written: choose another folder with --out.")
     _require_as_many_seeds(system, seeds, out)
     found = measure(range(first_seed, first_seed + seeds))
     # All at once and before the first line of output, so that the files in the folder are of one study.
@@ -177,6 +181,7 @@ def run(arguments: list[str]) -> int:
         # Not the command's own main(): it would print usage lines, and swallow what Ctrl-C has to say.
         with typer.main.get_command(app).make_context("papers", arguments or ["--help"]) as context:
             context.command.invoke(context)
+            sys.stdout.flush()
     except typer.Exit as end:
         return end.exit_code
     except UserError as fault:
@@ -190,9 +195,15 @@ def run(arguments: list[str]) -> int:
         return 130
     except BrokenPipeError:  # `papers list | head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as fault:
+        if fault.filename is None and fault.errno != errno.ENOSPC:
+            raise
+        place = "" if fault.filename is None else f"{fault.filename}: "
+        note(f"papers: {place}{fault.strerror}: choose another place, or mend this one.")
+        return 2
+    except (MemoryError, RuntimeError) as fault:
+        if isinstance(fault, RuntimeError) and "can't allocate memory" not in str(fault):
+            raise
+        note("papers: not enough memory: ask for a smaller batch, fewer samples or a smaller network.")
+        return 2
     return 0
-
-
-def main() -> None:
-    """The entry point ``papers``."""
-    sys.exit(run(sys.argv[1:]))

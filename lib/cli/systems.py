@@ -4,6 +4,7 @@ import dataclasses
 import importlib
 import inspect
 import itertools
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import get_type_hints
@@ -66,6 +67,9 @@ class SpreadingCommand(TyperCommand):
         return super().parse_args(context, spread(arguments, flags))
 
 
+_NUMBERS = re.compile(r"-?\d+(,-?\d+)+")
+
+
 def spread(arguments: Iterable[str], flags: set[str]) -> list[str]:
     """Repeat a flag before each of its values, which is the only form that the parser knows.
 
@@ -76,7 +80,7 @@ def spread(arguments: Iterable[str], flags: set[str]) -> list[str]:
     flag, values = None, 0
     for word in itertools.chain.from_iterable(_apart(argument, flags) for argument in arguments):
         if flag is not None and (not word.startswith("-") or word[1:2].isdigit()):
-            for value in word.split(","):
+            for value in word.split(",") if _NUMBERS.fullmatch(word) else [word]:
                 result += [flag, value]
             values += 1
             continue

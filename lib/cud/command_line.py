@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
 
-from lib.commands import EvaluateOptions, Report, Reproduction, TrainOptions, note, require_new_run
+from lib.commands import EvaluateOptions, Report, Reproduction, TrainOptions, note, require_new_run, require_writable
 from lib.errors import UserError
 from lib.files import write_whole
 
@@ -230,6 +230,11 @@ def _configuration(options: CUDTrainOptions, flow: "TrainedFlow | None") -> "CUD
     config = with_settings(config, options.settings)
     if flow is not None and config.network != flow.config.network:
         raise UserError("the network is that of the run of --from: change other settings than network's with --set.")
+    if options.session == 2:
+        if config.second_session is None:
+            raise UserError(f"preset '{config.name}' has no second session: name a run of another preset with --from.")
+        if config.heads != flow.config.heads:
+            raise UserError("the heads are those of the run of --from: leave catch_up.scheme as it was trained.")
     return config
 
 
@@ -240,11 +245,8 @@ def _run(options: CUDTrainOptions, config: "CUDConfig", out: Path) -> "Run":
     from lib.cud.processor import suited_parts
     from lib.training.devices import device_named, make_fabric
 
-    if options.threads != "auto" and (not options.threads.isdecimal() or int(options.threads) < 1):
-        raise UserError(f"--threads is a whole number from 1, or 'auto', not '{options.threads}'.")
-    devices = int(options.devices) if options.devices.lstrip("-").isdigit() else options.devices
-    if devices != "auto" and (not isinstance(devices, int) or devices < 1):
-        raise UserError(f"--devices is a whole number from 1, or 'auto', not '{options.devices}'.")
+    _whole_number_or_auto(options.threads, "--threads")
+    devices = _whole_number_or_auto(options.devices, "--devices")
     accelerator = device_named().type if options.accelerator == "auto" else options.accelerator
     cores = torch.multiprocessing.cpu_count()
     if accelerator == "cpu" and isinstance(devices, int) and devices > cores:
@@ -264,6 +266,14 @@ def _run(options: CUDTrainOptions, config: "CUDConfig", out: Path) -> "Run":
             note(f"Each batch in {run.accumulate} parts, for less memory (--accumulate N sets another number).")
     _choose_threads(options.threads, config, run)
     return run
+
+
+def _whole_number_or_auto(text: str, flag: str, most: int = 4096) -> int | str:
+    if text == "auto":
+        return text
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= most):
+        raise UserError(f"{flag} is a whole number from 1 to {most}, or 'auto', not '{text}'.")
+    return int(text)
 
 
 def _choose_threads(asked: str, config: "CUDConfig", run: "Run") -> None:
@@ -479,6 +489,9 @@ def sample(options: CUDSampleOptions) -> Report:
         raise UserError(f"{options.out} must end in .png: no other kind of picture is written.")
     if not options.out.parent.is_dir():
         raise UserError(f"There is no folder {options.out.parent}: create it, or choose another file with --out.")
+    if options.out.is_dir():
+        raise UserError(f"{options.out} is a folder: choose another file with --out.")
+    require_writable(options.out.parent)
     device = _device(options.accelerator)
     flow = load(options.checkpoint)
     flow.model.to(device)

@@ -49,7 +49,7 @@ class CatchUpConfig:
     scheme: Literal["rk12", "rk23", "rk34", "rk34_exact"] = "rk12"
     chained: bool = False
     step_size: Literal["uniform", "rule", "fixed"] = "uniform"
-    grid: Annotated[int, Field(ge=1)] = 16
+    grid: Annotated[int, Field(ge=1, le=1_000_000)] = 16
     discrete_time: bool = False
     weights: Literal["constant", "ramp"] = "constant"
     catch_up_weight: Annotated[float, Field(ge=0)] = 1.0
@@ -166,7 +166,8 @@ class CUDConfig:
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(str(part) for part in first["loc"])
-            raise UserError(f"configuration of cud: {place}: {first['msg']}.") from None
+            fault = first["msg"].removeprefix("Value error, ")
+            raise UserError(f"configuration of cud: {place}{': ' * bool(place)}{fault}.") from None
 
 
 def toy() -> CUDConfig:

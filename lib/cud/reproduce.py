@@ -2,9 +2,12 @@
 
 import multiprocessing
 import os
+import signal
+import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -148,8 +151,35 @@ def _side_by_side(jobs: list[tuple], processes: int, note: Callable[[str], None]
         return [_noted(study(*job), note) for job in jobs]
     # Spawned, not forked: a fork of a process that has used torch's threads may hang.
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=spawn, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        return [_noted(done.result(), note) for done in as_completed([pool.submit(study, *job) for job in jobs])]
+    pool = ProcessPoolExecutor(processes, mp_context=spawn, initializer=_prepare_worker)
+    try:
+        with _ignored_interrupt():  # what is ignored here is ignored by the workers from their first moment on
+            studies = [pool.submit(study, *job) for job in jobs]
+        return [_noted(done.result(), note) for done in as_completed(studies)]
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for worker in multiprocessing.active_children():
+            worker.terminate()
+        raise
+    finally:
+        pool.shutdown()
+
+
+def _prepare_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's affair
+    torch.set_num_threads(1)
+
+
+@contextmanager
+def _ignored_interrupt() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _noted(done: Study, note: Callable[[str], None]) -> Study:

@@ -13,6 +13,7 @@ from lib.cud.networks.config import MLPConfig, UNetConfig
 from lib.cud.points import SHAPES
 from lib.cud.train import Data, load_data
 from lib.errors import UserError
+from lib.files import at_home
 from lib.vision.data import EMBEDDED_NAMES, KNOWN_SETS, ImageSet
 
 
@@ -84,7 +85,8 @@ def _resolved(config: CUDConfig, name: str | None) -> str:
         raise UserError(
             f"preset '{config.name}' brings no data of its own: name a folder of images with --data FOLDER."
         )
-    return str(Path(name).expanduser().resolve()) if Path(name).expanduser().exists() else name
+    path = at_home(name)
+    return str(path.resolve()) if path.exists() else name
 
 
 def _advice(height: int, width: int) -> str:

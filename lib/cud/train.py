@@ -162,11 +162,14 @@ def load_trained(folder: Path | str) -> TrainedFlow:
     if not isinstance(settings.get("cud"), dict):
         raise UserError(f"config.json in {folder} has no configuration of cud: it is not a checkpoint of ours.")
     config = CUDConfig.from_dict(settings["cud"])
+    session = settings.get("session", 1)
+    if session not in (1, 2):
+        raise UserError(f"config.json in {folder} names session {session}: it is 1 or 2. Restore the file.")
     model = build_model(config.network, config.heads)
     restore_module(model, tensors, "average.model.module.", folder)
     model.eval().requires_grad_(False)
-    data, session = str(settings.get("data", config.data)), int(settings.get("session", 1))
-    return TrainedFlow(config, model, data, session, method=str(settings.get("method", "")))
+    data, method = str(settings.get("data", config.data)), str(settings.get("method", ""))
+    return TrainedFlow(config, model, data, session, method=method)
 
 
 PROGRESSIVE = "progressive_distillation"

@@ -53,6 +53,7 @@ def save_checkpoint(folder: Path | str, tensors: dict[str, Tensor], config: dict
         folder.mkdir(parents=True, exist_ok=True)
         save_file(whole, new_tensors, metadata={"format": FORMAT, "kind": kind, "mark": mark})
         new_config.write_text(text + "\n", encoding="utf-8")
+        new_tensors.chmod(0o644)  # safetensors makes it private
         _flush(new_tensors)
         _flush(new_config)
         os.replace(new_tensors, folder / TENSORS_FILE)
@@ -74,6 +75,9 @@ def load_checkpoint(folder: Path | str, kind: str) -> tuple[dict[str, Tensor], d
         raise UserError(f"No checkpoint folder {folder}: train first, or correct the path.")
     if not path.is_file():
         raise UserError(f"{folder} holds no checkpoint ({TENSORS_FILE} is missing): name the folder of a run.")
+    for file in (path, folder / CONFIG_FILE):
+        if file.exists() and not os.access(file, os.R_OK):
+            raise UserError(f"{file} may not be read by you: change its permissions.")
     metadata, tensors = _read_tensors(path)
     if metadata.get("format") != FORMAT:
         raise UserError(f"{path} is not a checkpoint of this book: name the folder of one of its runs.")
@@ -85,9 +89,12 @@ def load_checkpoint(folder: Path | str, kind: str) -> tuple[dict[str, Tensor], d
 def restore_module(module: nn.Module, tensors: dict[str, Tensor], prefix: str, folder: Path | str) -> None:
     """Load the tensors whose names begin with `prefix` into `module`, exactly.
 
-    Raises UserError when one is missing, has another shape, or is left over.
+    Raises UserError when one is missing, has another shape, holds NaN or infinity, or is left over.
     """
     found = {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
+    for name, value in found.items():
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise UserError(f"The tensor '{prefix}{name}' in {folder} holds NaN or infinity: train again.")
     wanted = module.state_dict()
     check_tensors(found, wanted, prefix, folder)
     module.load_state_dict(found)
@@ -151,7 +158,7 @@ def _parse(path: Path) -> tuple[dict | None, str | None]:
         record = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None, "is missing"
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None, "cannot be read as JSON"
     return (record, None) if isinstance(record, dict) else (None, "is not a settings file of this book")
 

@@ -1,5 +1,6 @@
 """The training loop of all systems: it counts, records, saves and resumes; what a step does is the system's."""
 
+import math
 import signal
 import sys
 import threading
@@ -100,6 +101,7 @@ def train_loop(
         return history
     clock = _Clock(history)
     pending: list[dict[str, Tensor]] = []
+    new = start == 0
     with (
         progress_bar(
             total=settings.steps, initial=start, description=description, quiet=not progress or state.rank > 0
@@ -122,7 +124,8 @@ def train_loop(
             pending.clear()
             clock.read(history)
             if save:
-                state.save(settings.out, _record(done, history), _history_tensors(history))
+                state.save(settings.out, _record(done, history), _history_tensors(history), new=new)
+                new = False
             if curve is not None and state.rank == 0:
                 curve.update(history.values, final=last)
             if stopped:
@@ -147,9 +150,10 @@ def _begin(state: TrainingState, settings: LoopSettings) -> tuple[History, int]:
         values = {name.removeprefix("history."): value.numpy() for name, value in tensors.items()}
         history = History(values, float(record["seconds"]), float(record["cpu_seconds"]))
         done = int(record["step"])
+        whole = all(len(series) == done for series in values.values()) and math.isfinite(history.seconds)
     except (KeyError, TypeError, ValueError):
-        raise UserError(f"The training record in {settings.out} is damaged: train again.") from None
-    if any(len(series) != done for series in values.values()):
+        whole = False
+    if not whole:
         raise UserError(f"The training record in {settings.out} is damaged: train again.")
     return history, done
 

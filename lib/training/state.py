@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lib.errors import UserError
-from lib.training.checkpoint import check_tensors, load_checkpoint, restore_module, save_checkpoint
+from lib.training.checkpoint import check_tensors, has_checkpoint, load_checkpoint, restore_module, save_checkpoint
 from lib.training.ema import ExponentialMovingAverage
 
 TRAINING = "training"  # the key of config.json that holds the run's own record
@@ -51,10 +51,11 @@ class TrainingState:
         """Number of processes."""
         return 1 if self.fabric is None else self.fabric.world_size
 
-    def save(self, folder: Path | str, record: dict[str, Any], extra: dict[str, Tensor]) -> None:
+    def save(self, folder: Path | str, record: dict[str, Any], extra: dict[str, Tensor], *, new: bool = False) -> None:
         """Write the state, the loop's `record` and its `extra` tensors. All processes call it, one writes.
 
-        Raises UserError when a weight is not a finite number; then the last good checkpoint stays.
+        Raises UserError when a weight is not a finite number, or when a `new` run finds the checkpoint of another one
+        that ran beside it; then the last good checkpoint stays.
         """
         tensors = self._tensors() | extra
         groups = {name: _groups(optimizer) for name, optimizer in self.optimizers.items()}
@@ -62,6 +63,8 @@ class TrainingState:
         fault = None
         if self.rank == 0:
             try:
+                if new and has_checkpoint(folder):
+                    raise UserError(f"Another run wrote to {folder} meanwhile: start this one anew in its own folder.")
                 self._check_finite(tensors)
                 save_checkpoint(folder, tensors, config, self.kind)
             except UserError as error:
@@ -85,7 +88,7 @@ class TrainingState:
             )
         try:
             self._restore(tensors, record, folder)
-        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             raise UserError(f"The training state in {folder} does not fit this run ({error}).") from None
         return record, {name: value for name, value in tensors.items() if name.startswith("history.")}
 

@@ -9,6 +9,8 @@ from lib.errors import UserError
 from lib.vision.data import ImageSet, held_out
 from lib.vision.known_sets import read_npz
 
+LARGEST_LABEL = 100_000
+
 
 def load(path: Path, split: str) -> ImageSet:
     """Read `images`: uint8, or float in [0, 1]; (n, h, w), (n, c, h, w) or (n, h, w, c) with c = 1 or 3.
@@ -22,6 +24,8 @@ def load(path: Path, split: str) -> ImageSet:
     labels = arrays.get("labels", np.zeros(len(images), np.int64))
     if labels.shape != (len(images),) or not np.issubdtype(labels.dtype, np.integer) or labels.min(initial=0) < 0:
         raise UserError(f"{path}: 'labels' must be one whole number from 0 for each of the {len(images)} images.")
+    if labels.max(initial=0) >= LARGEST_LABEL:
+        raise UserError(f"{path}: the label {labels.max()} is too large, they count from 0 to {LARGEST_LABEL} at most.")
     indices = held_out(torch.from_numpy(labels.astype(np.int64)), split)
     if not len(indices):
         raise UserError(f"{path} has too few images for a {split} split: five or more of a class are needed.")
@@ -37,9 +41,9 @@ def load(path: Path, split: str) -> ImageSet:
 
 
 def _channels_first(images: np.ndarray, path: Path) -> np.ndarray:
-    if images.ndim == 3 and len(images):
+    if images.ndim == 3 and images.size:
         return images[:, None]
-    if images.ndim == 4 and len(images):
+    if images.ndim == 4 and images.size:
         if images.shape[1] in (1, 3):
             return images
         if images.shape[3] in (1, 3):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lib.errors import UserError
+from lib.files import at_home
 
 SPLITS = ("train", "test")
 EMBEDDED_NAMES = ("embedded", "digits")
@@ -112,7 +113,7 @@ def load_images(data: str | Path, split: str = "train", size: int | None = None)
         from lib.vision import known_sets  # here, so that the digits load without torchvision
 
         return known_sets.load(name, split)
-    path = Path(data).expanduser()
+    path = at_home(data)
     if path.is_dir():
         from lib.vision import folders
 

@@ -6,7 +6,6 @@ version is pickled; a pickle may run any code when it is opened, so it is refuse
 
 import gzip
 import os
-import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 import torch
 
 from lib.errors import UserError
+from lib.files import at_home
 from lib.vision.data import ImageSet
 
 
@@ -54,7 +54,7 @@ def data_root() -> Path:
             "BOOK_DATA is not set: let it name the folder of your data sets (or use the embedded digits, "
             "which need no files)."
         )
-    root = Path(name).expanduser()
+    root = at_home(name)
     if not root.is_dir():
         raise UserError(f"BOOK_DATA names {root}, which is no folder: correct it, or create the folder.")
     return root
@@ -169,6 +169,8 @@ def _read_cifar_npz(path: Path, split: str) -> tuple[np.ndarray, np.ndarray, Pat
     rows, labels = arrays[keys[0]], arrays[keys[1]]
     if rows.dtype != np.uint8 or rows.ndim != 2 or rows.shape[1] != 3072 or labels.ndim != 1:
         raise UserError(f"{path}: '{keys[0]}' must be uint8 with rows of 3072 values, '{keys[1]}' one label a row.")
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise UserError(f"{path}: '{keys[1]}' has type {labels.dtype}, wanted whole numbers.")
     return rows.reshape(-1, 3, 32, 32), labels, path
 
 
@@ -176,8 +178,11 @@ def read_npz(path: Path, keys: tuple[str, ...]) -> dict[str, np.ndarray]:
     """Those of the arrays `keys` that the archive holds. Pickled objects are refused, damage is a UserError."""
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return {key: archive[key] for key in keys if key in archive}
-    except (OSError, ValueError, EOFError, KeyError, zlib.error, zipfile.BadZipFile) as fault:
+            found = {key: archive[key] for key in keys if key in archive}
+        if any(not isinstance(value, np.ndarray) for value in found.values()):
+            raise ValueError("a part of it is no array")
+        return found
+    except Exception as fault:  # zip, zlib, the header's parser and NumPy each have faults of their own
         reason = str(fault).splitlines()[0].rstrip(".") if str(fault) else type(fault).__name__
         raise UserError(f"{path} cannot be read as an .npz archive ({reason}): get it again.") from None
 

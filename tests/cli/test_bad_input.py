@@ -3,10 +3,12 @@
 import gzip
 import json
 import shutil
+import zipfile
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from tests.cli.conftest import files
@@ -64,6 +66,13 @@ def refused(outcome, *words: str) -> None:
         ("train cud --from nowhere", ("--from",)),
         ("train cud --session 2 --from nowhere", ("nowhere",)),
         ("train cud --unknown-flag 3", ("--unknown-flag",)),
+        ("train cud --devices ²", ("--devices", "²")),
+        ("train cud --threads 3000000000", ("--threads", "4096")),
+        ("train cud --set catch_up.grid=1e26", ("catch_up.grid",)),
+        ("train cud --preset toy --set coupling.kind=learned", ("needs an encoder",)),
+        ("train cud --preset toy --set coupling.beta=Infinity", ("coupling.beta",)),
+        ("train cud --data ~nosuchuser/x", ("~nosuchuser/x", "home")),
+        (f"train cud --out {300 * 'x'}", ("name too long",)),
         ("evaluate cud", ("--checkpoint",)),
         ("evaluate cud --checkpoint nowhere", ("nowhere",)),
         ("sample cud --checkpoint nowhere", ("nowhere",)),
@@ -144,6 +153,92 @@ def test_a_truncated_checkpoint_is_one_sentence(papers, toy_run, tmp_path):
     for verb in ("evaluate", "sample"):
         refused(papers(verb, "cud", "--checkpoint", "cut"), "checkpoint.safetensors", "truncated")
     assert not (tmp_path / "samples.png").exists()
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "sample"])
+def test_weights_that_are_no_numbers_are_one_sentence(papers, toy_run, tmp_path, verb):
+    shutil.copytree(toy_run, tmp_path / "nan")
+    path = tmp_path / "nan" / "checkpoint.safetensors"
+    with safe_open(path, framework="pt") as file:
+        tensors, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+    next(value for name, value in tensors.items() if name.startswith("average."))[:] = float("nan")
+    save_file(tensors, path, metadata)
+    refused(papers(verb, "cud", "--checkpoint", "nan", "--nfe", 1), "nan", "NaN or infinity")
+
+
+@pytest.mark.parametrize("session", ["two", None, 3])
+def test_a_session_that_is_none_is_one_sentence(papers, toy_run, tmp_path, session):
+    shutil.copytree(toy_run, tmp_path / "odd")
+    record = json.loads((tmp_path / "odd" / "config.json").read_text())
+    record["config"]["session"] = session
+    (tmp_path / "odd" / "config.json").write_text(json.dumps(record))
+    refused(papers("evaluate", "cud", "--checkpoint", "odd"), "config.json in odd", "session")
+
+
+def test_a_second_session_of_another_network_is_refused(papers, toy_run, tmp_path):
+    second = ("train", "cud", "--session", 2, "--from", toy_run, "--set")
+    refused(papers(*second, "catch_up.scheme=rk34"), "heads", "catch_up.scheme")
+    refused(papers(*second, "second_session=null"), "no second session")
+    assert files(tmp_path) == {}
+
+
+def test_places_that_cannot_be_written_are_refused_at_once(papers, toy_run, tmp_path):
+    (tmp_path / "loose").symlink_to("nowhere")
+    (tmp_path / "taken" / "config.json").mkdir(parents=True)
+    (tmp_path / "results" / "cud-curves.json").mkdir(parents=True)
+    (tmp_path / "p.png").mkdir()
+    refused(papers("train", "cud", "--preset", "toy", "--out", "loose"), "loose", "link")
+    refused(papers("train", "cud", "--preset", "toy", "--out", "taken"), "config.json is a folder")
+    refused(papers("reproduce", "cud", "--out", "results"), "cud-curves.json is a folder")
+    refused(papers("sample", "cud", "--checkpoint", toy_run, "--out", "p.png"), "p.png is a folder")
+    refused(papers("train", "cud", "--preset", "toy", "--out", "/proc/nowhere"), "/proc cannot be written")
+    assert files(tmp_path) == {}
+
+
+GIANT = b"\x93NUMPY\x01\x00\x76\x00" + b"{'descr': '<f4', 'fortran_order': False, 'shape': (10000000000000,), }".ljust(
+    118
+)
+
+
+def _array(path):
+    np.save(path.with_suffix(".npy"), np.zeros(3))
+    path.with_suffix(".npy").rename(path)
+
+
+def _member(content):
+    def make(path):
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("images.npy", content)
+
+    return make
+
+
+def _labelled(labels):
+    return lambda path: np.savez(path, images=np.zeros((9, 8, 8), np.uint8), labels=labels)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        _array,
+        _member(b""),
+        _member(b"not an array"),
+        _member(b"\x93NUMPY\x01\x00\x20\x00{'descr': '<f4', 'fort"),
+        _member(GIANT),
+        _labelled(np.full(9, 2**40)),
+        _labelled(np.full(9, 2**63 + 1, np.uint64)),
+        _labelled(np.array(list("abcdefghi"))),
+        lambda path: np.savez(path, images=np.zeros((5, 0, 0), np.float32)),
+    ],
+)  # fmt: skip
+def test_a_damaged_archive_is_one_sentence(papers, tmp_path, make):
+    make(tmp_path / "bad.npz")
+    refused(papers("train", "cud", "--preset", "scaled", "--data", "bad.npz"), "bad.npz")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_too_much_at_once_is_one_sentence(papers, toy_run):
+    refused(papers("sample", "cud", "--checkpoint", toy_run, "--n", 10**12), "not enough memory")
 
 
 def test_a_foreign_checkpoint_is_one_sentence(papers, tmp_path):

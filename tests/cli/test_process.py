@@ -75,10 +75,39 @@ def test_a_stopped_and_resumed_run_equals_an_unbroken_one(tmp_path, unbroken, nu
 
 
 def test_a_fault_of_ours_is_exit_code_1_with_a_traceback(tmp_path):
-    code = "import lib.cli.app as app; app.load_cards = lambda: 1 / 0; app.main()"
+    code = "import lib.cli as cli, lib.cli.app as app; app.load_cards = lambda: 1 / 0; cli.main()"
     found = subprocess.run([sys.executable, "-c", code, "list"], cwd=tmp_path, capture_output=True, text=True)
     assert found.returncode == 1
     assert "ZeroDivisionError" in found.stderr
+
+
+def test_ctrl_c_ends_a_study_and_its_workers(tmp_path):
+    process = subprocess.Popen(
+        [*CALL, "reproduce", "cud", "--seeds", "1", "--out", "results"],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    try:
+        end = time.monotonic() + 120
+        while os.cpu_count() > 1 and not workers_of(process.pid):  # one core works without helpers
+            assert time.monotonic() < end, "no worker within two minutes"
+            time.sleep(0.1)
+        time.sleep(1)
+        os.killpg(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 130, errors
+        assert "Traceback" not in errors
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert not (tmp_path / "results").exists()
+
+
+def workers_of(parent: int) -> list[str]:
+    """The processes below ``parent`` that multiprocessing has spawned to work."""
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    commands = [Path(f"/proc/{child}/cmdline").read_bytes().decode() for child in children]
+    return [command for command in commands if "spawn_main" in command]
 
 
 def test_an_error_of_the_user_is_exit_code_2(tmp_path):

@@ -176,11 +176,13 @@ def test_consistency_models_are_sampled_in_their_own_way(papers, toy_run, tmp_pa
 
 def test_single_settings_are_changed_by_name(papers, tmp_path):
     changes = ("catch_up.teacher=ema", "catch_up.step_size=rule", "catch_up.chained=true", "network.phi=0.75")
+    changes = (*changes, "second_session.stages=[3,5]")
     assert papers("train", "cud", "--method", "rk23", "--set", *changes, *SHORT, "--out", "set").code == 0
     config = load(tmp_path / "set").config
     assert (config.catch_up.teacher, config.catch_up.step_size, config.catch_up.scheme) == ("ema", "rule", "rk23")
     assert config.catch_up.chained is True
     assert config.network.phi == 0.75
+    assert config.second_session.stages == (3, 5)
 
 
 def test_a_consistency_model_is_no_start_for_what_needs_a_flow(papers, tmp_path):

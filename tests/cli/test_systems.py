@@ -65,6 +65,7 @@ def test_a_list_flag_takes_values_in_every_form():
     assert spread(["--json", "--nfe", "1,2,4", "--seed", "3"], flags) == expected
     assert spread(["--json", "--nfe=1", "--nfe", "2,4", "--seed", "3"], flags) == expected
     assert spread(["--json", "--nfe=1,2", "4", "--seed", "3"], flags) == expected
+    assert spread(["--nfe", "second_session.stages=[1,2]"], flags) == ["--nfe", "second_session.stages=[1,2]"]
     assert spread(["--nfe", "-1"], flags) == ["--nfe", "-1"]  # a number below zero is a value, not a flag
     assert spread(["--nfe", "--json"], flags) == ["--nfe", "--json"]
     assert spread(["--json", "--nfe"], flags) == ["--json", "--nfe"]

@@ -230,3 +230,20 @@ def test_two_processes_train_as_one(tmp_path):
             torch.testing.assert_close(two[name], one[name], rtol=1e-4, atol=1e-6, msg=name)
     with pytest.raises(UserError, match=r"used 2 device\(s\), this one has 1"):
         SmallRun(random=False).train(tmp_path / "two", 20, resume=True)
+
+
+class Overtaken(SmallRun):
+    """Another run writes into the same folder before this one's first checkpoint."""
+
+    def step(self, index):
+        if index == 3:
+            SmallRun().train(self.folder, 1)
+        return super().step(index)
+
+
+def test_a_run_does_not_replace_that_of_another_which_ran_beside_it(tmp_path):
+    late = Overtaken()
+    late.folder = tmp_path / "run"
+    with pytest.raises(UserError, match="Another run wrote"):
+        late.train(tmp_path / "run", STEPS)
+    assert load_checkpoint(tmp_path / "run", "small")[1]["training"]["step"] == 1
