@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from safetensors.torch import load_file
 
@@ -103,11 +104,11 @@ def test_ctrl_c_ends_a_study_and_its_workers(tmp_path):
     assert not (tmp_path / "results").exists()
 
 
-def workers_of(parent: int) -> list[str]:
+def workers_of(parent: int) -> list[psutil.Process]:
     """The processes below ``parent`` that multiprocessing has spawned to work."""
-    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    commands = [Path(f"/proc/{child}/cmdline").read_bytes().decode() for child in children]
-    return [command for command in commands if "spawn_main" in command]
+    return [
+        child for child in psutil.Process(parent).children() if any("spawn_main" in word for word in child.cmdline())
+    ]
 
 
 def test_an_error_of_the_user_is_exit_code_2(tmp_path):
