@@ -7,7 +7,7 @@ A system adds a flag by adding a field to the dataclasses below.
 
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
@@ -107,16 +107,16 @@ def require_new_run(out: Path, resume: bool) -> None:
     """
     from lib.training.checkpoint import CONFIG_FILE, TENSORS_FILE, has_checkpoint
 
-    for path in (out / TENSORS_FILE, out / CONFIG_FILE):
-        if path.is_dir():
-            raise UserError(f"{path} is a folder, where a file is to be written: choose another folder with --out.")
     if has_checkpoint(out) and not resume:
         raise UserError(f"{out} already holds a run: add --resume, or choose another folder with --out.")
-    require_writable(out)
+    require_writable(out, (TENSORS_FILE, CONFIG_FILE))
 
 
-def require_writable(folder: Path) -> None:
-    """Raise UserError unless ``folder`` is there or can be made, and can be written."""
+def require_writable(folder: Path, files: Iterable[str] = ()) -> None:
+    """Raise UserError unless ``folder`` is there or can be made, and these ``files`` can be written into it."""
+    for path in (folder / name for name in files):
+        if path.is_dir():
+            raise UserError(f"{path} is a folder, where a file is to be written: choose another place with --out.")
     nearest = folder
     while not nearest.exists() and nearest != nearest.parent:
         if nearest.is_symlink():

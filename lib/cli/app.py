@@ -88,10 +88,7 @@ def reproduce(
 ) -> None:
     """Measure the card's claims over several seeds, and keep the results for the scoreboard."""
     measure = system_named(system).reproduce
-    require_writable(out)
-    for path in out.glob("*.json"):
-        if path.is_dir():
-            raise UserError(f"{path} is a folder, where a file is to be written: choose another folder with --out.")
+    require_writable(out, [path.name for path in out.glob("*.json")])
     _require_as_many_seeds(system, seeds, out)
     found = measure(range(first_seed, first_seed + seeds))
     # All at once and before the first line of output, so that the files in the folder are of one study.

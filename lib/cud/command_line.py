@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 
 OWN_METHOD = "catch_up"
 FROM_DATA = "consistency_training"
-PROGRESSIVE = "progressive_distillation"
-FROM_FLOW = ("reflow", PROGRESSIVE, "consistency_distillation")
+FROM_FLOW = ("reflow", "progressive_distillation", "consistency_distillation")
 PAPER_PARAMETERS = {"mnist": 2_155_201, "cifar10": 55_732_739, "imagenet64": 295_899_267}
 """Of the velocity network: stated in the official repositories, or counted by us in their configurations."""
 
@@ -303,6 +302,7 @@ def _carry_out(
     """Train, and return the folder to evaluate, the steps made and the seconds that they took."""
     from lib.cud import baselines
     from lib.cud.second_session import second_session
+    from lib.cud.train import PROGRESSIVE
     from lib.cud.train import train as train_flow
 
     if flow is not None:
@@ -352,14 +352,10 @@ def _what_is_kept(out: Path) -> str:
 def load(folder: Path) -> "Trained":
     """A run of any method. Raises UserError when the folder holds none."""
     from lib.cud.baselines import ConsistencyFlow
-    from lib.cud.fit import KIND
     from lib.cud.train import load_trained
-    from lib.training.checkpoint import load_checkpoint
-    from lib.training.loop import History
 
     flow = load_trained(folder)
-    method = str(load_checkpoint(folder, KIND)[1].get("method", ""))
-    return ConsistencyFlow(flow.config, flow.model, History()) if method.startswith("consistency") else flow
+    return ConsistencyFlow(flow.config, flow.model, flow.history) if flow.method.startswith("consistency") else flow
 
 
 @dataclass(frozen=True)
@@ -409,7 +405,7 @@ def evaluate(options: CUDEvaluateOptions) -> Report:
     """The distance between samples and data at each number of network calls."""
     from lib.cud.evaluate import flow_straightness, make_judge
     from lib.cud.networks.config import MLPConfig
-    from lib.cud.train import TrainedFlow, check_shape, load_data
+    from lib.cud.train import PROGRESSIVE, TrainedFlow, check_shape, load_data
     from lib.training.progress import progress_bar
     from lib.training.seeding import derive_seed
 
@@ -489,9 +485,7 @@ def sample(options: CUDSampleOptions) -> Report:
         raise UserError(f"{options.out} must end in .png: no other kind of picture is written.")
     if not options.out.parent.is_dir():
         raise UserError(f"There is no folder {options.out.parent}: create it, or choose another file with --out.")
-    if options.out.is_dir():
-        raise UserError(f"{options.out} is a folder: choose another file with --out.")
-    require_writable(options.out.parent)
+    require_writable(options.out.parent, [options.out.name])
     device = _device(options.accelerator)
     flow = load(options.checkpoint)
     flow.model.to(device)

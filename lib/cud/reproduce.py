@@ -151,9 +151,9 @@ def _side_by_side(jobs: list[tuple], processes: int, note: Callable[[str], None]
         return [_noted(study(*job), note) for job in jobs]
     # Spawned, not forked: a fork of a process that has used torch's threads may hang.
     spawn = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(processes, mp_context=spawn, initializer=_prepare_worker)
+    pool = ProcessPoolExecutor(processes, mp_context=spawn, initializer=torch.set_num_threads, initargs=(1,))
     try:
-        with _ignored_interrupt():  # what is ignored here is ignored by the workers from their first moment on
+        with _ignored_interrupt():  # the workers inherit it: Ctrl-C is their parent's affair
             studies = [pool.submit(study, *job) for job in jobs]
         return [_noted(done.result(), note) for done in as_completed(studies)]
     except BaseException:
@@ -163,11 +163,6 @@ def _side_by_side(jobs: list[tuple], processes: int, note: Callable[[str], None]
         raise
     finally:
         pool.shutdown()
-
-
-def _prepare_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's affair
-    torch.set_num_threads(1)
 
 
 @contextmanager

@@ -47,10 +47,16 @@ def marks(names: Sequence[str], order: Sequence[str] | None = None) -> dict[str,
     Raises:
         UserError: more than ten methods (the marks would repeat and no longer tell them apart).
     """
+    numbers = mark_numbers(names, order)
+    if max(numbers.values(), default=0) >= len(MARKS):
+        raise UserError(f"Too many methods in one figure, there are only {len(MARKS)} marks: split the figure.")
+    return {name: MARKS[number] for name, number in numbers.items()}
+
+
+def mark_numbers(names: Sequence[str], order: Sequence[str] | None = None) -> dict[str, int]:
+    """The place of each name among all methods of the chapter, from 0; those that ``order`` lacks follow after it."""
     ranked = list(dict.fromkeys([*(order or ()), *names]))
-    if len(ranked) > len(MARKS):
-        raise UserError(f"{len(ranked)} methods in one figure, but only {len(MARKS)} marks: split the figure.")
-    return {name: MARKS[ranked.index(name)] for name in names}
+    return {name: ranked.index(name) for name in names}
 
 
 def mark_number(number: int) -> Mark:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from lib.figures.palette import MARKS, mark_number
+from lib.figures.palette import MARKS, mark_number, mark_numbers
 
 _HERE = Path(__file__).parent
 
@@ -50,16 +50,14 @@ def mark_states(names: Sequence[str], order: Sequence[str] | None = None) -> lis
         names: the methods of this figure.
         order: all methods of the chapter, so that each keeps its mark; names that it lacks follow after it.
     """
-    ranked = {name: rank for rank, name in enumerate(dict.fromkeys([*(order or ()), *names]))}
-    looks = {name: mark_number(ranked[name]) for name in names}
     return [
         {
             "name": name,
-            "colour": f"var(--ptr-mark{ranked[name] % len(MARKS)})",
-            "shape": look.shape,
-            "dash": " ".join(map(str, look.dash)),
+            "colour": f"var(--ptr-mark{number % len(MARKS)})",
+            "shape": mark_number(number).shape,
+            "dash": " ".join(map(str, mark_number(number).dash)),
         }
-        for name, look in looks.items()
+        for name, number in mark_numbers(names, order).items()
     ]
 
 
