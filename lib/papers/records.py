@@ -113,7 +113,8 @@ class ClaimRecord:
             count, opened = len(found.values), ' open=""' if len(found.values) <= FEW else ""
             summary = "The number behind it" if count == 1 else f"The {count} numbers behind it"
             body += (
-                f"<details{opened}><summary>{summary}</summary>"
+                # JupyterLab's style sheet takes the triangle away.
+                f'<details{opened}><summary style="list-style:revert;cursor:pointer">{summary}</summary>'
                 '<table aria-label="The numbers behind the verdict" '
                 'style="color:inherit;background:transparent;margin-left:0">'
                 f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></details>"
