@@ -31,3 +31,15 @@ def at_home(name: str | Path) -> Path:
         return Path(name).expanduser()
     except RuntimeError:
         raise UserError(f"{name} begins with the home of somebody who is not known here: write the path out.") from None
+
+
+def cache_root() -> Path:
+    """The folder for what can be made again: BOOK_CACHE if that is set, else papers-that-run in the user's cache.
+
+    The user's cache is XDG_CACHE_HOME, or ~/.cache. Nothing is made here; who writes makes a folder of its own inside.
+    """
+    chosen = os.environ.get("BOOK_CACHE", "")
+    if chosen:
+        return at_home(chosen).absolute()
+    shared = Path(os.environ.get("XDG_CACHE_HOME", ""))  # a relative one is to be ignored, says the standard
+    return (shared if shared.is_absolute() else at_home("~/.cache")) / "papers-that-run"
