@@ -120,7 +120,8 @@ _HEADINGS = ("preset", "parameters", "the paper's", "encoder's", "multiplies", "
 def _described(config: "CUDConfig") -> dict[str, Any]:
     import torch
 
-    from lib.cud.model import build_encoder, build_model, count_multiplies, count_parameters
+    from lib.cud.model import build_encoder, build_model, count_multiplies
+    from lib.training.multiplies import count_parameters
 
     with torch.device("meta"):  # shapes only: nothing is allocated or drawn
         model = build_model(config.network, config.heads)

@@ -3,7 +3,6 @@
 The records check types, ranges and unknown keys by pydantic; JSON goes both ways (``to_dict``, ``from_dict``).
 """
 
-import json
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Annotated, Literal
@@ -23,6 +22,7 @@ from lib.cud.catchup import scheme_named
 from lib.cud.networks import presets as networks
 from lib.cud.networks.config import MLPConfig, NetworkConfig, UNetConfig, network_config_from_dict
 from lib.errors import UserError
+from lib.training.settings import changed
 
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 Network = Annotated[
@@ -305,24 +305,7 @@ def with_settings(config: CUDConfig, assignments: Iterable[str]) -> CUDConfig:
     Raises:
         UserError: a path that leads to no setting, or a value that the setting does not take.
     """
-    values = config.to_dict()
-    for assignment in assignments:
-        path, equals, text = assignment.partition("=")
-        if not equals:
-            raise UserError(f"'{assignment}' sets nothing: write it as catch_up.teacher=ema.")
-        place, *parents, name = values, *path.split(".")
-        for parent in parents:
-            place = place.get(parent) if isinstance(place, dict) else None
-        if not isinstance(place, dict) or name not in place:
-            known = (
-                f"choose one of {', '.join(place)}" if isinstance(place, dict) else "nothing lies below it in this run"
-            )
-            raise UserError(f"'{path}' is no setting of preset '{config.name}': {known}.")
-        try:
-            place[name] = json.loads(text)
-        except ValueError:
-            place[name] = text
-    return CUDConfig.from_dict(values)
+    return CUDConfig.from_dict(changed(config.to_dict(), assignments, f"preset '{config.name}'"))
 
 
 __all__ = [

@@ -12,11 +12,12 @@ torch.Size([5, 1, 8, 8])
 import torch
 from torch import Tensor, nn
 
-from lib.cud.networks.blocks import NEARLY_ZERO, SelfAttention, xavier
+from lib.cud.networks.blocks import NEARLY_ZERO, xavier
 from lib.cud.networks.config import MLPConfig, NetworkConfig, UNetConfig
 from lib.cud.networks.mlp import MLPTrunk, mlp_head
 from lib.cud.networks.unet import UNetHead, UNetTrunk
 from lib.errors import UserError
+from lib.training.multiplies import count_multiplies as count
 from lib.training.seeding import isolated_seed
 
 Time = Tensor | float
@@ -148,11 +149,6 @@ def build_model(network_config: NetworkConfig, heads: int = 1, seed: int = 0) ->
         return VelocityModel(network_config, heads)
 
 
-def count_parameters(module: nn.Module) -> int:
-    """Number of trainable numbers."""
-    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
-
-
 def count_multiplies(model: nn.Module, x_shape: tuple[int, ...]) -> int:
     """Multiplications of one forward pass on a batch of shape x_shape, with head 1 and a time for each point.
 
@@ -160,42 +156,9 @@ def count_multiplies(model: nn.Module, x_shape: tuple[int, ...]) -> int:
     values), padding included, as is usual. Not counted: normalisation, activation functions, additions.
     model: a VelocityModel or a CouplingEncoder, on any device; on "meta" nothing is computed.
     """
-    total = 0
-
-    def add_linear(layer: nn.Linear, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal total
-        total += output.numel() * layer.in_features
-
-    def add_convolution(layer: nn.Conv2d | nn.ConvTranspose2d, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal total
-        # Each position of the output (of the input, if transposed) meets the whole kernel once.
-        meets = inputs[0] if isinstance(layer, nn.ConvTranspose2d) else output
-        total += meets.shape[0] * meets.shape[2] * meets.shape[3] * layer.weight.numel()
-
-    def add_attention(layer: SelfAttention, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal total
-        batch, channels, height, width = output.shape
-        total += 2 * batch * channels * (height * width) ** 2
-
-    hooks = []
-    for module in model.modules():
-        if isinstance(module, nn.Linear):
-            hooks.append(module.register_forward_hook(add_linear))
-        elif isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-            hooks.append(module.register_forward_hook(add_convolution))
-        elif isinstance(module, SelfAttention):
-            hooks.append(module.register_forward_hook(add_attention))
     device = next(model.parameters()).device
-    try:
-        with torch.no_grad():
-            x = torch.zeros(x_shape, device=device)
-            if isinstance(model, VelocityModel):
-                classes = getattr(model.config, "classes", 0)
-                labels = torch.zeros(len(x), dtype=torch.long, device=device) if classes else None
-                model(x, torch.zeros(len(x), device=device), labels)
-            else:
-                model(x)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return total
+    x = torch.zeros(x_shape, device=device)
+    if not isinstance(model, VelocityModel):
+        return count(lambda: model(x)).total
+    labels = torch.zeros(len(x), dtype=torch.long, device=device) if getattr(model.config, "classes", 0) else None
+    return count(lambda: model(x, torch.zeros(len(x), device=device), labels)).total

@@ -6,9 +6,10 @@ import math
 import torch
 
 from lib.cud.config import CUDConfig
-from lib.cud.model import build_model, count_multiplies, count_parameters
+from lib.cud.model import build_model, count_multiplies
 from lib.cud.networks import NetworkConfig
 from lib.training.devices import fastest_threads
+from lib.training.multiplies import count_parameters
 
 SMALL = 10_000_000
 """Multiplies of one network call for one sample up to which threads only wait for each other: measured with the toy

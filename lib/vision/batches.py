@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from lib.errors import UserError
+from lib.training.order import Order
 from lib.training.seeding import derive_seed, generator
 from lib.vision.data import ImageSet, to_float
 
@@ -14,10 +15,7 @@ PREPARED_LIMIT_BYTES = 256 * 1024**2  # up to here images are kept as floats, be
 
 
 class Batches:
-    """Endless random mini-batches of a data set: every sample once an epoch, each epoch in its own order.
-
-    The batches cut one endless row of positions (the shuffled epochs laid end to end) into equal pieces, so
-    every batch is full and a batch may reach over the end of an epoch.
+    """Endless random mini-batches of a data set, in the order of `lib.training.order`.
 
     data         an ImageSet, or a float tensor (n, ...) that is used as it stands (images or 2-D points)
     batch_size   samples a step over ALL ranks; each rank gets its share of the same batch, so that the
@@ -42,19 +40,9 @@ class Batches:
         device: torch.device | str = "cpu",
         workers: int = 0,
     ):
-        if batch_size < 1 or batch_size % world_size:
-            raise UserError(
-                f"The batch size must be a positive multiple of the number of devices ({world_size}), not {batch_size}."
-            )
-        if not 0 <= rank < world_size:
-            raise ValueError(f"rank {rank} of {world_size} does not exist")
-        if not len(data):
-            raise UserError("The data set is empty: there is nothing to train on.")
+        self._order = Order(len(data), batch_size, seed, rank, world_size)
         self.batch_size, self.seed, self.flip = batch_size, seed, flip
-        self.rank, self.world_size = rank, world_size
         self.device, self.workers = torch.device(device), workers
-        self._count = len(data)
-        self._orders: dict[int, Tensor] = {}  # epoch -> its order; only the two that are in use
         self._set = data if isinstance(data, ImageSet) and data.lazy else None
         self._ahead: tuple[int, Iterator] | None = None  # next step of the loader, and the loader
 
@@ -72,11 +60,11 @@ class Batches:
 
     def __len__(self) -> int:
         """Number of samples in the data set."""
-        return self._count
+        return self._order.count
 
     def batch(self, step: int) -> tuple[Tensor, Tensor | None]:
         """Images (float, in [-1, 1] for an ImageSet) and labels of `step` (from 0), this rank's share."""
-        indices = self._indices(step)
+        indices = self._order.batch(step)
         place = indices.to(self.device, non_blocking=True)
         if self._images is not None:
             images = self._images.index_select(0, place)
@@ -88,30 +76,10 @@ class Batches:
             images = self._mirror(images, step)
         return images, None if self._labels is None else self._labels.index_select(0, place)
 
-    def _indices(self, step: int) -> Tensor:
-        """Which samples this rank gets at `step`: int64 (batch_size / world_size,)."""
-        start, stop = step * self.batch_size, (step + 1) * self.batch_size
-        first, last = start // self._count, (stop - 1) // self._count
-        for epoch in [known for known in self._orders if not first <= known <= last]:
-            del self._orders[epoch]
-        orders = [self._order(epoch) for epoch in range(first, last + 1)]
-        row = orders[0] if len(orders) == 1 else torch.cat(orders)
-        return self._share(row[start - first * self._count : stop - first * self._count])
-
-    def _order(self, epoch: int) -> Tensor:
-        if epoch not in self._orders:
-            source = generator(derive_seed(self.seed, "order", epoch))
-            self._orders[epoch] = torch.randperm(self._count, generator=source)
-        return self._orders[epoch]
-
-    def _share(self, whole: Tensor) -> Tensor:
-        size = self.batch_size // self.world_size
-        return whole[self.rank * size : (self.rank + 1) * size]
-
     def _mirror(self, images: Tensor, step: int) -> Tensor:
         # Drawn for the whole batch, then shared out, so that the ranks together flip what one device would.
         coins = torch.randint(2, (self.batch_size,), generator=generator(derive_seed(self.seed, "flip", step)))
-        mirrored = self._share(coins).bool().to(self.device)
+        mirrored = self._order.share(coins).bool().to(self.device)
         return torch.where(mirrored.view(-1, *[1] * (images.ndim - 1)), images.flip(-1), images)
 
     def _read_ahead(self, step: int, indices: Tensor) -> Tensor:
@@ -131,7 +99,7 @@ class Batches:
         def steps() -> Iterator[list[int]]:
             step = first_step
             while True:
-                yield self._indices(step).tolist()
+                yield self._order.batch(step).tolist()
                 step += 1
 
         return iter(

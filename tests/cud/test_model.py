@@ -10,9 +10,10 @@ from torch.utils.flop_counter import FlopCounterMode
 import lib.cud.model
 import lib.cud.networks.config
 import lib.cud.networks.shakedrop
-from lib.cud.model import VelocityModel, build_encoder, build_model, count_multiplies, count_parameters
+from lib.cud.model import VelocityModel, build_encoder, build_model, count_multiplies
 from lib.cud.networks import MLPConfig, UNetConfig, presets
 from lib.errors import UserError
+from lib.training.multiplies import count_parameters
 
 ATTENTIVE = UNetConfig(
     resolution=8, in_channels=2, channels=8, multipliers=(1, 2), blocks=1, attention_resolutions=(8, 4),

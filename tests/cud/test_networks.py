@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from lib.cud.model import build_encoder, build_model, count_parameters
+from lib.cud.model import build_encoder, build_model
 from lib.cud.networks import (
     MLPConfig,
     UNetConfig,
@@ -22,6 +22,7 @@ from lib.cud.networks import (
 from lib.cud.networks.blocks import ResidualBlock, SelfAttention, group_norm
 from lib.cud.networks.embedding import TimeEmbedding, sinusoidal_embedding
 from lib.errors import UserError
+from lib.training.multiplies import count_parameters
 
 PRESETS = [
     "toy_mlp", "toy_encoder", "digits_unet", "digits_encoder", "mnist_unet", "mnist_encoder",
