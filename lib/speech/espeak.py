@@ -205,6 +205,7 @@ def _load() -> ctypes.CDLL:
         library.espeak_ListVoices.restype = ctypes.POINTER(ctypes.POINTER(_VoiceRecord))
         library.espeak_ListVoices.argtypes = (ctypes.c_void_p,)
         library.espeak_SetVoiceByName.argtypes = (ctypes.c_char_p,)
+        library.espeak_ng_SetRandSeed.argtypes = (ctypes.c_long,)
         library.espeak_Synth.argtypes = (
             *(ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint, ctypes.c_int, ctypes.c_uint, ctypes.c_uint),
             *(ctypes.c_void_p, ctypes.c_void_p),
@@ -226,5 +227,6 @@ def _started(folder: Path | None = None) -> ctypes.CDLL:
         if _sample_rate <= 0:
             raise UserError(f"The speech synthesiser does not start with {folder}: install espeakng-loader anew.")
         library.espeak_SetSynthCallback(_receive)
+        library.espeak_ng_SetRandSeed(1)  # else the clock seeds the noise of breathy variants
         _library, _folder = library, folder
     return _library
