@@ -250,6 +250,21 @@ def features_of(
     return found
 
 
+def extended(waveforms: Tensor, config: FeatureConfig) -> Tensor:
+    """Waveforms (batch, samples) from the first sample of their first frame to the end of their last.
+
+    Outside of the waveform there are zeros; Kaldi's centred frames see it mirrored. Cut with `unfold(1, config.reach,
+    config.hop)` it becomes the frames, and there must be at least one.
+    """
+    samples = waveforms.shape[1]
+    first, stop = config.frame_span(0)[0], config.frame_span(config.frames(samples) - 1)[1]
+    if config.kaldi and config.centred:
+        # The outermost sample is told twice: c b a | a b c | c b a, over and over.
+        places = torch.arange(first, stop, device=waveforms.device) % (2 * samples)
+        return waveforms[:, torch.minimum(places, 2 * samples - 1 - places)]
+    return pad(waveforms, (-first, stop - samples))  # a negative number cuts off
+
+
 def _power_of_two(samples: int) -> int:
     return 1 << (samples - 1).bit_length()
 
@@ -278,14 +293,7 @@ def _kaldi_features(waveforms: Tensor, config: FeatureConfig) -> Tensor:
     """
     batch, samples = waveforms.shape
     frames = config.frames(samples)
-    first, stop = config.frame_span(0)[0], config.frame_span(frames - 1)[1]
-    rows = waveforms * KALDI_SCALE
-    if config.centred:
-        # Kaldi mirrors the ends with the outermost sample told twice: c b a | a b c | c b a, over and over.
-        places = torch.arange(first, stop, device=waveforms.device) % (2 * samples)
-        rows = rows[:, torch.minimum(places, 2 * samples - 1 - places)]
-    else:
-        rows = rows[:, :stop]
+    rows = extended(waveforms * KALDI_SCALE, config)
     steps = math.ceil(rows.shape[1] / config.hop)
     row = pad(rows, (0, steps * config.hop - rows.shape[1])).reshape(1, -1)
     settings = {
