@@ -2,8 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,9 +12,9 @@ from lib.cud.config import OptimiserConfig
 from lib.errors import UserError
 from lib.training.ema import ExponentialMovingAverage
 from lib.training.loop import History, LoopSettings, train_loop
-from lib.training.progress import LossCurve
+from lib.training.run import Run as AnyRun
 from lib.training.schedule import learning_rate, set_learning_rate
-from lib.training.seeding import derive_seed, generator, isolated_seed
+from lib.training.seeding import derive_seed, isolated_seed
 from lib.training.state import TrainingState
 from lib.vision.batches import Batches
 from lib.vision.data import ImageSet
@@ -24,54 +23,8 @@ KIND = "cud"
 
 
 @dataclass(frozen=True)
-class Run:
-    """How a training is carried out, as opposed to what is trained.
-
-    Attributes:
-        seed: of the weights, the data order and all noise.
-        out, resume, checkpoint_every: where checkpoints go, whether to go on from one, and how often to write.
-        max_steps: stop early, without changing any schedule.
-        fabric: a launched Lightning Fabric, for other devices and precisions; None trains on the processor.
-        progress, description: the bar and its label. curve: a live figure of the losses.
-        workers: processes that read image files ahead.
-        accumulate: parts in which a step goes through its batch, one after the other: less memory, the same samples in
-            each step. Noise is drawn part by part, and pairs are assigned within a part.
-    """
-
-    seed: int = 0
-    out: Path | None = None
-    resume: bool = False
-    checkpoint_every: int = 0
-    max_steps: int | None = None
-    fabric: Any = None
-    progress: bool = True
-    description: str = "training"
-    curve: LossCurve | None = None
-    workers: int = 0
-    accumulate: int = 1
-
-    def named(self, description: str) -> "Run":
-        """The same run under another label."""
-        return replace(self, description=description)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the tensors live."""
-        return torch.device("cpu") if self.fabric is None else self.fabric.device
-
-    @property
-    def rank(self) -> int:
-        """The number of this process among ``world_size``."""
-        return 0 if self.fabric is None else self.fabric.global_rank
-
-    @property
-    def world_size(self) -> int:
-        """How many processes train together."""
-        return 1 if self.fabric is None else self.fabric.world_size
-
-    def generator(self, *names: object) -> torch.Generator:
-        """A stream of chance of its own for each purpose and process."""
-        return generator(derive_seed(self.seed, *names, self.rank), self.device)
+class Run(AnyRun):
+    """A run of this system: noise is drawn part by part, and pairs are assigned within a part of ``accumulate``."""
 
     def batches(self, data: ImageSet | Tensor, batch_size: int, *names: object, flip: bool = False) -> Batches:
         """The data in parts of batches, in an order of their own for each purpose: part ``p`` is ``batch(p)``.

@@ -1,0 +1,142 @@
+"""Train a keyword spotter from a configuration."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lib.cenet.clips import Clips
+from lib.cenet.config import KeywordConfig, RecipeConfig
+from lib.cenet.spotter import KIND, KeywordModel, Spotter
+from lib.cenet.stream import Stream
+from lib.errors import UserError
+from lib.speech.augment.masking import SpecAugment, spec_augment
+from lib.training.loop import LoopSettings, train_loop
+from lib.training.run import Run
+from lib.training.schedule import learning_rate, set_learning_rate
+from lib.training.seeding import derive_seed, isolated_seed
+from lib.training.state import TrainingState
+
+FITTED_STEPS = 8
+"""Batches from which the statistics of the features are taken."""
+
+
+def train(config: KeywordConfig, data: Clips | Stream, run: Run | None = None) -> Spotter:
+    """One training, from random weights.
+
+    Args:
+        data: clips to train on; or a stream of them, so that several networks hear the very same batches.
+        run: seed, checkpoints, device, bar; the default keeps nothing on disk.
+
+    Raises:
+        UserError: fewer than two classes, a checkpoint that cannot be used, a diverged loss.
+    """
+    run = run or Run()
+    clips = data.clips if isinstance(data, Stream) else data
+    _check(clips)
+    stream = data if isinstance(data, Stream) else _stream(clips, config, run)
+    model = KeywordModel(config, len(clips.class_names), derive_seed(run.seed, "model")).to(run.device)
+    # the statistics are those of rank 0's batches on every device
+    model.normalise.fit(torch.cat([stream.batch(step)[0] for step in range(FITTED_STEPS)]))
+    model.train()
+    optimizer = _optimizer(model, config.recipe, run)
+    called, stepped = model, optimizer
+    if run.fabric is not None:
+        called = run.fabric.setup_module(model)
+        stepped = run.fabric.setup_optimizers(optimizer)
+    recipe = config.recipe
+    masks = _masks(config)
+
+    def step(index: int) -> dict[str, Tensor]:
+        set_learning_rate(optimizer, rate_of(recipe, index))
+        features, labels = stream.batch(index)
+        if masks is not None:
+            mean = model.normalise.mean
+            features = spec_augment(features - mean, masks, run.generator("masks", index)) + mean
+        stepped.zero_grad()
+        found = []
+        for part_features, part_labels in zip(
+            features.chunk(run.accumulate), labels.chunk(run.accumulate), strict=True
+        ):
+            logits = called(part_features)
+            loss = F.cross_entropy(logits, part_labels)
+            share = loss * (len(part_labels) / len(labels))
+            share.backward() if run.fabric is None else run.fabric.backward(share)
+            found.append(torch.stack([share.detach(), (logits.detach().argmax(1) == part_labels).sum() / len(labels)]))
+        stepped.step()
+        loss, accuracy = torch.stack(found).sum(0)
+        return {"loss": loss, "accuracy": accuracy, **_gammas(model)}
+
+    settings = LoopSettings(
+        steps=min(recipe.steps, run.max_steps or recipe.steps),
+        checkpoint_every=run.checkpoint_every,
+        out=run.out,
+        resume=run.resume,
+    )
+    about = {
+        "cenet": config.to_dict(), "class_names": list(clips.class_names), "data": clips.name, "seed": run.seed,
+        "accumulate": run.accumulate,
+    }  # fmt: skip
+    state = TrainingState(
+        kind=KIND, config=about, modules={"model": model}, optimizers={recipe.optimiser: optimizer}, fabric=run.fabric
+    )
+    with isolated_seed(derive_seed(run.seed, "dropout", run.rank)):
+        history = train_loop(
+            step, state=state, settings=settings, progress=run.progress, curve=run.curve, description=run.description
+        )
+    model.eval().requires_grad_(False)
+    return Spotter(config, model, clips.class_names, clips.name, run.seed, about, history)
+
+
+def rate_of(recipe: RecipeConfig, step: int) -> float:
+    """The learning rate of a step, from 0."""
+    if recipe.schedule == "steps":
+        return recipe.learning_rate * 0.1 ** sum(step >= boundary for boundary in recipe.boundaries)
+    return learning_rate(step, base=recipe.learning_rate, warmup=recipe.warmup, total=recipe.steps)
+
+
+def _check(clips: Clips) -> None:
+    filled = [name for name, count in clips.counts.items() if count]
+    if len(filled) < 2:
+        raise UserError(
+            f"{clips.name} has only the class '{filled[0] if filled else 'none'}': at least two are needed, or there "
+            "is nothing to tell apart."
+        )
+    empty = [name for name, count in clips.counts.items() if not count]
+    if empty:
+        raise UserError(f"{clips.name} has no clip of the class '{empty[0]}' to train on: add some, or leave it out.")
+    if not torch.isfinite(clips.waveforms).all():
+        raise UserError(f"{clips.name} holds NaN or infinity: remove those recordings.")
+
+
+def _stream(clips: Clips, config: KeywordConfig, run: Run) -> Stream:
+    return Stream(clips, config, run.seed, rank=run.rank, world_size=run.world_size, device=run.device)
+
+
+def _masks(config: KeywordConfig) -> SpecAugment | None:
+    augment = config.augment
+    if not (augment.time_mask or augment.frequency_mask):
+        return None
+    return SpecAugment(
+        frequency_masks=1 if augment.frequency_mask else 0,
+        frequency_width=augment.frequency_mask,
+        time_masks=1 if augment.time_mask else 0,
+        time_width=augment.time_mask,
+        time_fraction=0.5,
+    )
+
+
+def _optimizer(model: nn.Module, recipe: RecipeConfig, run: Run) -> torch.optim.Optimizer:
+    decayed = [weight for weight in model.parameters() if weight.ndim > 1]
+    free = [weight for weight in model.parameters() if weight.ndim <= 1]  # biases, normalisation, the graph's γ
+    groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": free, "weight_decay": 0.0}]
+    fused = run.device.type in ("cpu", "cuda")
+    if recipe.optimiser == "sgd":
+        return torch.optim.SGD(groups, recipe.learning_rate, momentum=recipe.momentum, fused=fused)
+    return torch.optim.AdamW(groups, recipe.learning_rate, fused=fused)
+
+
+def _gammas(model: KeywordModel) -> dict[str, Any]:
+    graphs = getattr(model.network, "graphs", {})
+    return {f"gamma {stage}": graph.gamma.detach().clone() for stage, graph in graphs.items()}
