@@ -20,6 +20,7 @@ import numpy as np
 from lib.errors import UserError
 
 RATES = (80, 450)  # words a minute that the library follows
+PITCHES = (0, 100)
 SYNCHRONOUS, PHONEME_EVENTS, PHONEMES_AS_IPA, DO_NOT_EXIT = 2, 1, 2, 0x8000
 RATE, VOLUME, PITCH, PITCH_RANGE = 1, 2, 3, 4  # the library's numbers for its parameters
 PHONEME_EVENT, UTF8 = 7, 1
@@ -139,8 +140,7 @@ def voices() -> tuple[Voice, ...]:
 
 def variants() -> tuple[str, ...]:
     """The variants (other speakers), sorted; any can follow any voice."""
-    folder = (data_folder() if _folder is None else _folder) / "voices" / "!v"
-    return tuple(sorted(path.name for path in folder.iterdir()))
+    return tuple(sorted(path.name for path in _variant_folder().iterdir()))
 
 
 def say(text: str, voice: str = "gmw/en-US", rate: int = 160, pitch: int = 50, pitch_range: int = 50) -> Speech:
@@ -155,8 +155,8 @@ def say(text: str, voice: str = "gmw/en-US", rate: int = 160, pitch: int = 50, p
     """
     for name, value, (low, high) in (
         ("rate", rate, RATES),
-        ("pitch", pitch, (0, 100)),
-        ("range", pitch_range, (0, 100)),
+        ("pitch", pitch, PITCHES),
+        ("pitch range", pitch_range, PITCHES),
     ):
         if not low <= value <= high:
             raise UserError(f"The {name} of a synthetic voice lies in {low} ... {high}, this is {value}.")
@@ -164,7 +164,7 @@ def say(text: str, voice: str = "gmw/en-US", rate: int = 160, pitch: int = 50, p
         library = _started()
         variant = voice.partition("+")[2]
         # The library itself passes over a variant that it does not know.
-        if (variant and variant not in variants()) or library.espeak_SetVoiceByName(voice.encode()):
+        if (variant and not (_variant_folder() / variant).is_file()) or library.espeak_SetVoiceByName(voice.encode()):
             raise UserError(
                 f"The speech synthesiser has no voice '{voice}': choose an identifier of `voices()`, and after a plus "
                 "sign, if you like, one of `variants()`."
@@ -181,6 +181,10 @@ def say(text: str, voice: str = "gmw/en-US", rate: int = 160, pitch: int = 50, p
             raise UserError(f"The speech synthesiser made no sound of {text!r}: give it words of the voice's language.")
         samples = np.concatenate(_chunks).astype(np.float32) / 32768
         return Speech(samples, _sample_rate, tuple(_marks))
+
+
+def _variant_folder() -> Path:
+    return (data_folder() if _folder is None else _folder) / "voices" / "!v"
 
 
 def _package():

@@ -24,10 +24,32 @@ from lib.errors import UserError
 from lib.files import at_home
 from lib.speech.data import SPLITS, SpeechSet, Utterance
 from lib.speech.espeak import library_version
-from lib.speech.spoken_corpora import DigitCorpus, KeywordCorpus, SpokenCorpus, to_json
+from lib.speech.spoken_corpora import (
+    AccentCorpus,
+    DigitCorpus,
+    KeywordCorpus,
+    MandarinCorpus,
+    SpeakerCorpus,
+    to_json,
+)
 from lib.speech.spoken_maker import MANIFEST, SEAL
+from lib.speech.spoken_plan import SpokenCorpus
 
-__all__ = ["DigitCorpus", "KeywordCorpus", "SpokenCorpus", "cache_root", "folder_of", "load", "make", "manifest"]
+__all__ = [
+    "AccentCorpus",
+    "DigitCorpus",
+    "KeywordCorpus",
+    "MandarinCorpus",
+    "SpeakerCorpus",
+    "SpokenCorpus",
+    "cache_root",
+    "details",
+    "folder_of",
+    "is_whole",
+    "load",
+    "make",
+    "manifest",
+]
 
 FORMAT = 1  # of the files: another number, another key
 ABANDONED = 3600  # seconds after which an unfinished folder has surely no maker any more
@@ -67,11 +89,13 @@ def load(description: SpokenCorpus, split: str = "train") -> SpeechSet:
         for row in manifest(folder)
         if row["split"] == split
     )
+    if not utterances:
+        raise UserError(f"The {split} split of this {description.name} corpus is empty: ask for more utterances.")
     return SpeechSet(
         name=f"embedded {description.name}",
         split=split,
         utterances=utterances,
-        class_names=description.class_names,
+        class_names=description.classes(split),
         notes=(NOTE.format(version=library_version()),),
     )
 
@@ -91,10 +115,8 @@ def make(description: SpokenCorpus) -> Path:
         with tempfile.TemporaryDirectory(
             prefix=f".{folder.name}-", dir=folder.parent, ignore_cleanup_errors=True
         ) as beside:
-            made = Path(beside) / "made"
-            made.mkdir()
-            _speak(description, made)
-            _put(made, folder, Path(beside))
+            _speak(description, Path(beside))
+            _put(Path(beside) / "made", folder, Path(beside))
     except OSError as fault:
         raise UserError(
             f"The speech cannot be kept in {folder.parent} ({fault.strerror or fault}): let BOOK_CACHE name a folder "
@@ -109,6 +131,21 @@ def manifest(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def details(speech_set: SpeechSet) -> list[dict[str, str]]:
+    """The manifest's rows of these utterances, in their order: voice, rate, pitch, session and seconds of each.
+
+    Raises UserError for a set that is no embedded corpus.
+    """
+    rows: dict[Path, dict[str, str]] = {}
+    try:
+        # A file lies in <corpus>/<split>/<label>.
+        for folder in {one.path.parents[2] for one in speech_set.utterances}:
+            rows |= {folder / row["path"]: row for row in manifest(folder)}
+        return [rows[one.path] for one in speech_set.utterances]
+    except (OSError, KeyError, IndexError):
+        raise UserError(f"{speech_set.name} is no embedded corpus: only those keep how they were spoken.") from None
+
+
 def is_whole(folder: Path) -> bool:
     """Whether the manifest is the one that was written, and each of its files is there in full length."""
     try:
@@ -120,9 +157,9 @@ def is_whole(folder: Path) -> bool:
         return False
 
 
-def _speak(description: SpokenCorpus, folder: Path) -> None:
+def _speak(description: SpokenCorpus, work: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "lib.speech.spoken_maker", str(folder)],
+        [sys.executable, "-m", "lib.speech.spoken_maker", str(work)],
         input=to_json(description),
         capture_output=True,
         text=True,

@@ -1,155 +1,50 @@
-"""The embedded corpora: what is said, by whom, in which split. Nothing is spoken here.
+"""The embedded corpora, each described by a frozen dataclass: what is said, by whom, in which split.
 
-A description is a frozen dataclass. Its `lines()` are every utterance of the corpus, drawn from one seed: the same
-description gives the same lines on every machine. `lib.speech.spoken` speaks them, keeps them and loads them.
-
-A speaker is a voice: an accent, a variant of the synthesiser, a pitch and a rate. No variant is in two splits.
+Nothing is spoken here: `lib.speech.spoken` does that, keeps the recordings and loads them. The same description gives
+the same lines on every machine.
 """
 
 import dataclasses
 import json
 import random
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lib.errors import UserError
-from lib.speech.vocabulary import ACCENTS, COMMANDS, DIGITS, OTHER_WORDS, VARIANTS
+from lib.speech.spoken_plan import (
+    SPLITS,
+    Line,
+    Speaker,
+    SpokenCorpus,
+    divide,
+    draw_sentences,
+    take_turns,
+)
+from lib.speech.spoken_speakers import variant_text
+from lib.speech.vocabulary import (
+    ACCENTS,
+    COMMANDS,
+    DIGITS,
+    ENGLISH,
+    MANDARIN,
+    MANDARIN_SENTENCES,
+    OTHER_WORDS,
+    SPANISH,
+)
 
-SPLITS = ("train", "valid", "test")
-RATE_JITTER, PITCH_JITTER = 10, 4  # a voice's utterances differ by so many words a minute, and so much pitch
-
-
-@dataclass(frozen=True)
-class Line:
-    """One utterance to be: what is said, what it is an example of, and how it is to be spoken."""
-
-    text: str
-    label: str
-    speaker: str
-    split: str
-    voice: str  # as espeak.say wants it
-    rate: int  # words a minute
-    pitch: int  # 0 ... 100
-    session: str = ""
-
-
-@dataclass(frozen=True)
-class Speaker:
-    """Somebody who speaks: the base from which the utterances' rate and pitch differ a little."""
-
-    name: str
-    split: str
-    accent: str
-    variant: str
-    rate: float
-    pitch: float
-
-    def line(self, text: str, label: str, rng: random.Random) -> Line:
-        """`text`, as this speaker says it this time."""
-        rate = round(self.rate + rng.uniform(-RATE_JITTER, RATE_JITTER))
-        pitch = round(self.pitch + rng.uniform(-PITCH_JITTER, PITCH_JITTER))
-        voice = f"{ACCENTS[self.accent]}+{self.variant}"
-        return Line(text, label, self.name, self.split, voice, rate, min(max(pitch, 0), 100))
-
-
-@dataclass(frozen=True, kw_only=True)
-class SpokenCorpus:
-    """What all embedded corpora share.
-
-    voices    number of speakers, over all splits
-    shares    of the speakers: train, valid, test; they sum to 1
-    accents   keys of `lib.speech.vocabulary.ACCENTS`
-    rates     the speakers' slowest and fastest, in words a minute
-    pitches   the speakers' lowest and highest, 0 ... 100
-    seed      another seed, another corpus
-    """
-
-    voices: int = 100
-    shares: tuple[float, float, float] = (0.7, 0.1, 0.2)
-    accents: tuple[str, ...] = tuple(ACCENTS)
-    rates: tuple[int, int] = (130, 230)
-    pitches: tuple[int, int] = (20, 80)
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        self._at_least("voices", 1)
-        if len(self.shares) != 3 or min(self.shares) < 0 or abs(sum(self.shares) - 1) > 1e-6:
-            raise UserError(
-                f"shares are three parts of one (train, valid, test), not {self.shares}: let them sum to 1."
-            )
-        self._known("accents", tuple(ACCENTS))
-        for name, (least, most) in (("rates", (100, 400)), ("pitches", (0, 100))):
-            low, high = getattr(self, name)
-            if not least <= low <= high <= most:
-                raise UserError(f"{name} go from low to high within {least} ... {most}, not {(low, high)}.")
-
-    @property
-    def name(self) -> str:
-        """A short name for folders and messages."""
-        return type(self).__name__.removesuffix("Corpus").lower()
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """The labels in the order of their numbers."""
-        raise NotImplementedError
-
-    def lines(self) -> list[Line]:
-        """Every utterance, in the order in which it is to be spoken. Raises UserError if the counts do not work out."""
-        raise NotImplementedError
-
-    def _at_least(self, name: str, least: int) -> None:
-        if getattr(self, name) < least:
-            raise UserError(f"{name} is {getattr(self, name)}: set it to {least} or more.")
-
-    def _known(self, name: str, known: tuple[str, ...]) -> None:
-        values = getattr(self, name)
-        unknown = [value for value in values if value not in known]
-        if unknown:
-            raise UserError(f"{name} has '{unknown[0]}', which is none of {', '.join(known)}.")
-        if not values or len(set(values)) < len(values):
-            raise UserError(f"{name} is empty or names one twice: {values}.")
-
-    def _rng(self, purpose: str) -> random.Random:
-        return random.Random(f"{self.name} {purpose} {self.seed}")  # a text seeds alike in every Python
-
-    def speakers(self) -> dict[str, list[Speaker]]:
-        """The speakers of each split. A split whose share is 0 has none.
-
-        Raises UserError when a split with a share gets no speaker, or none of the variants.
-        """
-        rng = self._rng("speakers")
-        variants = list(VARIANTS)
-        rng.shuffle(variants)
-        counts = dict(zip(SPLITS, divide(self.voices, self.shares), strict=True))
-        pools = dict(zip(SPLITS, divide(len(variants), self.shares), strict=True))
-        found, first, number = {}, 0, 0
-        for split, share in zip(SPLITS, self.shares, strict=True):
-            if share and not (counts[split] and pools[split]):
-                raise UserError(
-                    f"{self.voices} voices leave none for {split} with a share of {share:g}: ask for more voices, or "
-                    "a larger share."
-                )
-            pool = variants[first : first + pools[split]]
-            first += pools[split]
-            found[split] = []
-            for place in range(counts[split]):
-                # Who shares a variant has another accent, as far as there are enough.
-                accent = self.accents[(place + place // len(pool)) % len(self.accents)]
-                rate, pitch = rng.uniform(*self.rates), rng.uniform(*self.pitches)
-                variant = pool[place % len(pool)]
-                found[split].append(Speaker(f"voice{number:03d}", split, accent, variant, rate, pitch))
-                number += 1
-        return found
+LANGUAGES = {"english": ("gmw/en-US", ENGLISH), "spanish": ("roa/es-419", SPANISH)}
+SESSION_RATE, SESSION_PITCH = 20, 8  # a speaker's sessions differ by so many words a minute, and so much pitch
 
 
 @dataclass(frozen=True, kw_only=True)
 class KeywordCorpus(SpokenCorpus):
     """Single words: keywords, and others that a keyword spotter must let pass. The label is the word.
 
+    accents         of the speakers: keys of `lib.speech.vocabulary.ACCENTS`
     clips_per_keyword, clips_per_other   of each word, over all splits, which get their shares of it
     unseen_words    those of `others` that only the test split has: as many test clips as of any other
     """
 
+    accents: tuple[str, ...] = tuple(ACCENTS)
     keywords: tuple[str, ...] = COMMANDS
     others: tuple[str, ...] = OTHER_WORDS
     unseen_words: tuple[str, ...] = ("marvin", "tree", "wow")
@@ -158,9 +53,8 @@ class KeywordCorpus(SpokenCorpus):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._at_least("clips_per_keyword", 1)
-        if self.others:
-            self._at_least("clips_per_other", 1)
+        self._known("accents", tuple(ACCENTS))
+        self._at_least(1, "clips_per_keyword", "clips_per_other")
         words = self.class_names
         if not self.keywords or len(set(words)) < len(words):
             raise UserError("keywords and others are one word or more, each once: some word is there twice, or none.")
@@ -170,6 +64,10 @@ class KeywordCorpus(SpokenCorpus):
         unknown = [word for word in self.unseen_words if word not in self.others]
         if unknown:
             raise UserError(f"unseen_words has '{unknown[0]}', which is not among others: add it there.")
+        if self.unseen_words and not self.shares[SPLITS.index("test")]:
+            raise UserError(
+                "unseen_words are for the test split, which has a share of 0: give it a part, or name none."
+            )
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -178,30 +76,34 @@ class KeywordCorpus(SpokenCorpus):
 
     def lines(self) -> list[Line]:
         rng, speakers = self._rng("words"), self.speakers()
-        return [
-            line
-            for word in self.class_names
-            for line in say_word(
-                word,
-                self.clips_per_keyword if word in self.keywords else self.clips_per_other,
-                self.shares,
-                speakers,
-                rng,
-                splits=("test",) if word in self.unseen_words else SPLITS,
-            )
-        ]
+        found = []
+        for word in self.class_names:
+            counts = divide(self.clips_per_keyword if word in self.keywords else self.clips_per_other, self.shares)
+            if word in self.unseen_words:
+                counts = [0, 0, counts[SPLITS.index("test")]]
+            found += [speaker.line(word, word, rng) for _, speaker in take_turns(speakers, counts, rng)]
+        return found
+
+    def _languages(self) -> tuple[str, ...]:
+        return tuple(ACCENTS[accent] for accent in self.accents)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DigitCorpus(SpokenCorpus):
-    """The ten digits, one to a clip. The label is the word."""
+    """The ten digits, one to a clip. The label is the word.
+
+    accents           of the speakers: keys of `lib.speech.vocabulary.ACCENTS`
+    clips_per_digit   over all splits
+    """
 
     voices: int = 60
+    accents: tuple[str, ...] = tuple(ACCENTS)
     clips_per_digit: int = 120
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._at_least("clips_per_digit", 1)
+        self._known("accents", tuple(ACCENTS))
+        self._at_least(1, "clips_per_digit")
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -209,44 +111,157 @@ class DigitCorpus(SpokenCorpus):
         return DIGITS
 
     def lines(self) -> list[Line]:
-        rng, speakers = self._rng("digits"), self.speakers()
+        rng, speakers, counts = self._rng("digits"), self.speakers(), divide(self.clips_per_digit, self.shares)
+        return [speaker.line(word, word, rng) for word in DIGITS for _, speaker in take_turns(speakers, counts, rng)]
+
+    def _languages(self) -> tuple[str, ...]:
+        return tuple(ACCENTS[accent] for accent in self.accents)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccentCorpus(SpokenCorpus):
+    """English sentences in several accents. The label is the accent.
+
+    Every sentence is said in every accent, and every speaker speaks every accent: neither what is said nor who says
+    it gives the accent away. Splits share no speaker and no sentence.
+
+    accents     keys of `lib.speech.vocabulary.ACCENTS`, two or more
+    sentences   different ones, over all splits; there are so many utterances of each accent
+    """
+
+    voices: int = 64
+    accents: tuple[str, ...] = tuple(ACCENTS)
+    sentences: int = 300
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._known("accents", tuple(ACCENTS))
+        self._at_least(1, "sentences")
+        if len(self.accents) < 2:
+            raise UserError(f"accents has only '{self.accents[0]}': name two or more to tell apart.")
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The accents."""
+        return self.accents
+
+    def lines(self) -> list[Line]:
+        rng, speakers = self._rng("sentences"), self.speakers()
+        texts = draw_sentences(ENGLISH, self.sentences, " ", rng)
+        counts = divide(self.sentences, self.shares)
         return [
-            line for word in DIGITS for line in say_word(word, self.clips_per_digit, self.shares, speakers, rng, SPLITS)
+            speaker.line(text, accent, rng, language=ACCENTS[accent])
+            for accent in self.accents
+            for text, (_, speaker) in zip(texts, take_turns(speakers, counts, rng), strict=True)
         ]
 
-
-def say_word(
-    word: str,
-    count: int,
-    shares: tuple[float, float, float],
-    speakers: dict[str, list[Speaker]],
-    rng: random.Random,
-    splits: tuple[str, ...],
-) -> Iterator[Line]:
-    """`count` clips of a word over all splits, those of `splits` only; in each the speakers take turns."""
-    for split, share in zip(SPLITS, divide(count, shares), strict=True):
-        turns = list(speakers[split])
-        rng.shuffle(turns)
-        if split in splits:
-            for place in range(share):
-                yield turns[place % len(turns)].line(word, word, rng)
+    def _languages(self) -> tuple[str, ...]:
+        return tuple(ACCENTS[accent] for accent in self.accents)
 
 
-def divide(count: int, shares: tuple[float, ...]) -> list[int]:
-    """`count` things in parts of these shares, whole, summing to `count`; the largest remainders are rounded up.
+@dataclass(frozen=True, kw_only=True)
+class MandarinCorpus(SpokenCorpus):
+    """Mandarin sentences of five to ten characters; the text has no spaces, and there are no classes.
 
-    >>> divide(10, (0.7, 0.1, 0.2)), divide(4, (0.7, 0.1, 0.2))
-    ([7, 1, 2], [3, 0, 1])
+    Every sentence is said once. Splits share no speaker and no sentence.
+
+    sentences   different ones, over all splits
     """
-    exact = [count * share / sum(shares) for share in shares]
-    parts = [int(part + 1e-9) for part in exact]
-    by_remainder = sorted(range(len(shares)), key=lambda place: parts[place] - exact[place])
-    for place in by_remainder[: count - sum(parts)]:
-        parts[place] += 1
-    return parts
+
+    voices: int = 64
+    sentences: int = 2000
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._at_least(1, "sentences")
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """None: what is wanted is the text."""
+        return ()
+
+    def lines(self) -> list[Line]:
+        rng, speakers = self._rng("sentences"), self.speakers()
+        texts = draw_sentences(MANDARIN_SENTENCES, self.sentences, "", rng)
+        turns = take_turns(speakers, divide(self.sentences, self.shares), rng)
+        return [speaker.line(text, "", rng) for text, (_, speaker) in zip(texts, turns, strict=True)]
+
+    def _languages(self) -> tuple[str, ...]:
+        return (MANDARIN,)
 
 
-KINDS = {kind.__name__: kind for kind in (KeywordCorpus, DigitCorpus)}
+@dataclass(frozen=True, kw_only=True)
+class SpeakerCorpus(SpokenCorpus):
+    """Many speakers, each in several sessions, with short sentences. The label is the speaker.
+
+    The speakers are our own, drawn at random (`lib.speech.spoken_speakers`); corpora of different seeds have
+    others. Within a session, rate and pitch stay nearer to each other than across sessions.
+
+    languages                "english" or "spanish" in train, valid and test: a shift of domain where they differ
+    sessions                 of each speaker
+    utterances_per_session   each with a sentence of its own
+    """
+
+    voices: int = 240
+    shares: tuple[float, float, float] = (2 / 3, 1 / 6, 1 / 6)
+    rates: tuple[int, int] = (150, 210)
+    pitches: tuple[int, int] = (35, 65)
+    languages: tuple[str, str, str] = ("english", "english", "english")
+    sessions: int = 4
+    utterances_per_session: int = 2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._at_least(1, "sessions", "utterances_per_session")
+        for language in self.languages:
+            if language not in LANGUAGES:
+                raise UserError(f"languages has '{language}', which is none of {', '.join(LANGUAGES)}.")
+        if len(self.languages) != len(SPLITS):
+            raise UserError(f"languages are three (train, valid, test), not {self.languages}.")
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Everybody: train, then valid, then test."""
+        return tuple(speaker.name for split in self.speakers().values() for speaker in split)
+
+    def classes(self, split: str) -> tuple[str, ...]:
+        """The speakers of the split."""
+        return tuple(speaker.name for speaker in self.speakers()[split])
+
+    def lines(self) -> list[Line]:
+        rng = self._rng("sentences")
+        found = []
+        for split, speakers in self.speakers().items():
+            identifier, grammar = LANGUAGES[self.languages[SPLITS.index(split)]]
+            for speaker in speakers:
+                texts = iter(draw_sentences(grammar, self.sessions * self.utterances_per_session, " ", rng))
+                for session in range(self.sessions):
+                    today = _in_session(speaker, rng)
+                    for _ in range(self.utterances_per_session):
+                        found.append(today.line(next(texts), speaker.name, rng, identifier, f"session{session}"))
+        return found
+
+    def own_variants(self) -> dict[str, str]:
+        names = self._variant_names(self._rng("order"))
+        return {name: variant_text(name, self._rng(f"variant {name}")) for name in names}
+
+    def _variant_names(self, rng: random.Random) -> list[str]:
+        return [f"own{number:04d}" for number in range(self.voices)]
+
+    def _languages(self) -> tuple[str, ...]:
+        return ("gmw/en-US",)
+
+
+def _in_session(speaker: Speaker, rng: random.Random) -> Speaker:
+    """The speaker as they are this time: faster or slower, higher or lower than usual."""
+    return dataclasses.replace(
+        speaker,
+        rate=speaker.rate + rng.uniform(-SESSION_RATE, SESSION_RATE),
+        pitch=speaker.pitch + rng.uniform(-SESSION_PITCH, SESSION_PITCH),
+    )
+
+
+KINDS = {kind.__name__: kind for kind in (KeywordCorpus, DigitCorpus, AccentCorpus, MandarinCorpus, SpeakerCorpus)}
 
 
 def to_json(description: SpokenCorpus) -> str:

@@ -1,4 +1,4 @@
-"""Speaks a corpus into a folder. Run in a process of its own: `python -m lib.speech.spoken_maker FOLDER`.
+"""Speaks a corpus into a folder. Run in a process of its own: `python -m lib.speech.spoken_maker WORK`.
 
 The description comes as JSON on standard input. The synthesiser carries state from call to call, so only a fresh
 process that speaks the same lines in the same order gives the same samples. Nothing here imports torch: it would take
@@ -9,6 +9,7 @@ import csv
 import dataclasses
 import hashlib
 import io
+import json
 import os
 import shutil
 import sys
@@ -20,7 +21,8 @@ from scipy.signal import firwin, resample_poly
 
 from lib.errors import UserError
 from lib.speech import espeak
-from lib.speech.spoken_corpora import Line, SpokenCorpus, from_json, to_json
+from lib.speech.spoken_corpora import from_json, to_json
+from lib.speech.spoken_plan import Line, SpokenCorpus
 
 SAMPLE_RATE = 16_000
 UP, DOWN = 320, 441  # from the synthesiser's 22,050 Hz to 16,000 Hz
@@ -30,32 +32,47 @@ PEAK = 0.5  # every clip is as loud as the others
 FLOOR = 0.005  # of the peak: softer than that is silence (-46 dB)
 MARGIN = 0.02  # seconds of silence that stay on either side
 MANIFEST, SEAL = "manifest.csv", "corpus.json"
+DICTIONARIES = {"en_dict", "es_dict", "cmn_dict"}
 COLUMNS = ("path", "label", "text", "speaker", "split", "session", "voice", "rate", "pitch", "seconds", "bytes")
 
 
-def make(description: SpokenCorpus, folder: Path) -> None:
-    """Speak all lines into `folder`: FLAC files of 16 kHz and 16 bits, the manifest, and last the seal."""
+def make(description: SpokenCorpus, work: Path) -> None:
+    """Speak all lines into `work`/made: FLAC files of 16 kHz and 16 bits, the manifest, and last the seal."""
     parent = os.getppid()
+    _start(description.own_variants(), work / "engine" / "espeak-ng-data")
+    folder = work / "made"
     rows = io.StringIO()
     table = csv.DictWriter(rows, COLUMNS, lineterminator="\n")
     table.writeheader()
     for number, line in enumerate(description.lines()):
         if os.getppid() != parent:  # nobody waits for this corpus any more
-            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(work, ignore_errors=True)
             sys.exit(1)
         path = f"{line.split}/{line.label or 'speech'}/{line.speaker}-{number:05d}.flac"
         samples = spoken(line)
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(str(folder / path), samples, SAMPLE_RATE, subtype="PCM_16")
-        table.writerow(
-            dataclasses.asdict(line)
-            | {"path": path, "seconds": f"{len(samples) / SAMPLE_RATE:.4f}", "bytes": (folder / path).stat().st_size}
-        )
-    manifest = rows.getvalue().encode()
-    (folder / MANIFEST).write_bytes(manifest)
-    (folder / SEAL).write_text(
-        f'{{"manifest": "{hashlib.sha256(manifest).hexdigest()}", "made_from": {to_json(description)}}}\n'
-    )
+        seconds, size = f"{len(samples) / SAMPLE_RATE:.4f}", (folder / path).stat().st_size
+        table.writerow(dataclasses.asdict(line) | {"path": path, "seconds": seconds, "bytes": size})
+    content = rows.getvalue().encode()
+    (folder / MANIFEST).write_bytes(content)
+    seal = {"manifest": hashlib.sha256(content).hexdigest(), "description": json.loads(to_json(description))}
+    (folder / SEAL).write_text(json.dumps(seal, indent=1) + "\n")
+
+
+def _start(own_variants: dict[str, str], data: Path) -> None:
+    """Start the synthesiser; for variants of our own, with a copy of its data to which they are added."""
+    if not own_variants:
+        espeak.start()
+        return
+    # The dictionaries are nearly all of the data, and few of them are needed.
+    unused = {path.name for path in espeak.data_folder().glob("*_dict")} - DICTIONARIES
+    shutil.copytree(espeak.data_folder(), data, ignore=lambda _, names: unused & set(names))
+    espeak.start(data)
+    # Of variants that are there when it lists its voices, the library takes 349 at most; of later ones, any number.
+    espeak.voices()
+    for name, text in own_variants.items():
+        (data / "voices" / "!v" / name).write_text(text, encoding="utf-8")
 
 
 def spoken(line: Line) -> np.ndarray:
