@@ -20,6 +20,9 @@ from lib.speech.augment.mixing import (
     signal_power,
 )
 from lib.speech.augment.noise import burst_envelope, coloured_noise, noise_bursts
+from lib.speech.augment.rooms import ROOMS, random_rooms, reverberate, room_responses
+from lib.speech.augment.speed import SPEEDS, change_speed, random_speed, speed_length
+from lib.speech.augment.telephone import band_pass, equalise, mu_law, random_handset, random_tilt, telephone, tilt
 from lib.training.seeding import generator
 
 
@@ -281,6 +284,172 @@ def test_masks_that_make_no_sense_are_one_sentence(settings):
         SpecAugment(**settings)
 
 
+# Speed
+
+
+@pytest.mark.parametrize(
+    ("speed", "samples", "wanted"), [(0.9, 900, 1000), (1.1, 16001, 14547), (1.0, 7, 7), (2, 3, 2)]
+)
+def test_speed_changes_length_and_pitch(speed, samples, wanted):
+    assert speed_length(samples, speed) == wanted
+    assert change_speed(torch.randn(2, samples, generator=generator(0)), speed).shape == (2, wanted)
+    tone = torch.sin(2 * np.pi * 1000 * torch.arange(16000) / 16000)
+    changed = change_speed(tone, speed)
+    # The same tone, sampled at other moments.
+    wanted_tone = torch.sin(2 * np.pi * 1000 * speed * torch.arange(len(changed)) / 16000)
+    assert (changed - wanted_tone)[200:-200].abs().max() < 0.02
+
+
+def test_each_example_has_its_own_speed():
+    waveforms = torch.randn(60, 1000, generator=generator(0))
+    lengths = torch.arange(60) * 10 + 400
+    waveforms *= torch.arange(1000) < lengths[:, None]
+    found, new = random_speed(waveforms, generator(1), lengths)
+    assert found.shape == (60, int(new.max()))
+    seen = set()
+    for row, length, before, waveform in zip(found, new.tolist(), lengths.tolist(), waveforms, strict=True):
+        (speed,) = (one for one in SPEEDS if speed_length(before, one) == length)
+        seen.add(speed)
+        torch.testing.assert_close(row[:length], change_speed(waveform[:before], speed), atol=1e-5, rtol=1e-4)
+        assert not row[length:].any()
+    assert seen == set(SPEEDS)
+    found, new = random_speed(waveforms, generator(1), speeds=(1.0,))
+    assert torch.equal(found, waveforms)
+    assert random_speed(waveforms[:0], generator(0))[0].shape == (0, 0)
+
+
+@pytest.mark.parametrize("speed", [0, -1, 1 / 3 + 1e-4, float("nan"), 100])
+def test_a_speed_that_is_none_is_one_sentence(speed):
+    with pytest.raises(UserError, match="A speed is"):
+        change_speed(torch.zeros(1, 10), speed)
+
+
+# Rooms
+
+
+def schroeder_rt60(response: torch.Tensor, sample_rate: int = 16000) -> float:
+    """From the slope of the energy that is still to come, between -5 and -35 dB of the tail's."""
+    tail = response[64:].double()
+    left = decibels(tail.square().flip(0).cumsum(0).flip(0))
+    left = left - left[0]
+    inner = (left < -5) & (left > -35)
+    slope = np.polyfit(torch.arange(len(tail))[inner].numpy() / sample_rate, left[inner].numpy(), 1)[0]
+    return -60 / slope
+
+
+def test_rooms_die_away_as_asked_and_are_louder_from_afar():
+    rt60, distance, volume = torch.tensor([0.2, 0.5, 1.0]), torch.tensor([0.5, 2.0, 4.0]), torch.tensor([40.0, 40, 900])
+    responses = room_responses(rt60, distance, volume, generator(0))
+    assert (responses[:, 0] == 1).all()
+    assert not responses[:, 1:32].any()  # 2 ms
+    for response, wanted in zip(responses, rt60.tolist(), strict=True):
+        assert schroeder_rt60(response) == pytest.approx(wanted, rel=0.06)
+    energy = responses[:, 1:].square().sum(1)
+    critical = 0.057 * (volume / rt60).sqrt()
+    torch.testing.assert_close(energy, (distance / critical) ** 2, rtol=1e-4, atol=0)
+    with pytest.raises(UserError, match="distance of a room"):
+        room_responses(rt60, -distance, volume, generator(0))
+
+
+def test_reverberation_is_convolution_with_the_direct_sound_in_place():
+    waveforms = torch.randn(3, 700, generator=generator(0))
+    responses = 0.1 * torch.randn(3, 90, generator=generator(1))
+    direct = [0, 7, 50]
+    responses[range(3), direct] = torch.tensor([2.0, -3.0, 1.0])
+    found = reverberate(waveforms, responses)
+    for row, waveform, response, place in zip(found, waveforms, responses, direct, strict=True):
+        scaled = (response / response[place]).numpy()
+        wanted = np.convolve(waveform.numpy(), scaled)[place : place + 700]
+        np.testing.assert_allclose(row.numpy(), wanted, atol=1e-4)
+    shared = reverberate(waveforms, responses[1:2])
+    torch.testing.assert_close(shared[1], found[1])
+    alone = torch.zeros(1, 5)
+    alone[0, 3] = 0.2
+    torch.testing.assert_close(reverberate(waveforms, alone), waveforms, atol=1e-5, rtol=0)
+    for silent in (torch.zeros(3, 4), torch.zeros(3, 0)):
+        with pytest.raises(UserError, match="empty or silent"):
+            reverberate(waveforms, silent)
+
+
+@pytest.mark.parametrize("name", ["small", "medium", "large"])
+def test_rooms_by_name(name):
+    responses = random_rooms(5, generator(0), name)
+    limits = ROOMS[name].rt60
+    for response in responses:
+        assert 0.9 * limits[0] < schroeder_rt60(response) < 1.1 * limits[1]
+    with pytest.raises(UserError, match="choose small, medium, large"):
+        random_rooms(1, generator(0), "cave")
+
+
+# The telephone
+
+
+@pytest.mark.parametrize(("sample_rate", "output_rate"), [(16000, None), (16000, 8000), (22050, 8000), (8000, None)])
+def test_the_telephone_carries_its_band_only(sample_rate, output_rate):
+    hertz = torch.tensor([100.0, 1000, 3000, 3800])
+    time = torch.arange(sample_rate) / sample_rate
+    tones = 0.5 * torch.sin(2 * np.pi * hertz[:, None] * time)
+    found = telephone(tones, sample_rate, output_rate, levels=None)
+    rate = output_rate or sample_rate
+    assert found.shape == (4, rate)
+    inner = found[:, rate // 4 : -rate // 4]
+    loss = decibels(signal_power(inner, "whole") / 0.125)
+    assert loss[[1, 2]].abs().max() < 0.3
+    assert loss[[0, 3]].max() < -40
+    # nothing is delayed
+    wanted = 0.5 * torch.sin(2 * np.pi * 1000 * torch.arange(rate) / rate)
+    assert (found[1] - wanted)[rate // 4 : -rate // 4].abs().max() < 0.02
+    coded = telephone(tones, sample_rate, output_rate)
+    noise = decibels(signal_power(found[1:2], "whole") / signal_power(coded[1:2] - found[1:2], "whole")).item()
+    assert 34 < noise < 44  # eight bits of mu-law are known to leave about 38 dB
+
+
+def test_the_band_s_edges():
+    impulse = torch.zeros(1, 4000)
+    impulse[0, 2000] = 1
+    spectrum = torch.fft.rfft(band_pass(impulse, 1000, 3000, 16000)).abs()[0]
+    hertz = torch.arange(2001) * 4.0
+    torch.testing.assert_close(spectrum[(hertz > 1060) & (hertz < 2940)], torch.ones(469), atol=2e-2, rtol=0)
+    assert spectrum[(hertz < 940) | (hertz > 3060)].max() < 2e-2
+    assert spectrum[[250, 750]].tolist() == pytest.approx([0.5, 0.5], abs=0.02)
+    with pytest.raises(UserError, match="between 0 and 8000"):
+        band_pass(impulse, 3000, 1000)
+
+
+def test_mu_law_is_its_formula():
+    waveforms = torch.linspace(-1.2, 1.2, 50001)[None]
+    x = waveforms.double().clamp(-1, 1)
+    companded = x.sign() * torch.log1p(255 * x.abs()) / np.log(256)
+    level = ((companded + 1) / 2 * 255 + 0.5).floor() / 255 * 2 - 1
+    wanted = level.sign() * (256 ** level.abs() - 1) / 255
+    found = mu_law(waveforms)
+    different = (found.double() - wanted).abs() > 1e-5
+    assert different.sum() < 10  # float32 may round the other way just between two levels
+    assert found.unique().numel() == 256
+    with pytest.raises(UserError, match="2 levels"):
+        mu_law(waveforms, 1)
+
+
+def test_handsets_and_tilts_shape_the_spectrum():
+    impulses = torch.zeros(2, 2000)
+    impulses[:, 1000] = 1
+    curve = torch.tensor([[-6.0, 0.0, 12.0], [0.0, 0.0, 0.0]])
+    found = 2 * decibels(torch.fft.rfft(equalise(impulses, curve)).abs())
+    assert found[0, [250, 500, 750]].tolist() == pytest.approx([-3, 0, 6], abs=0.1)
+    assert found[1].abs().max() < 1e-3
+    by = torch.tensor([0.5, -0.5])
+    found = tilt(impulses, by)
+    assert found[:, 999:1003].tolist() == [[0, 1, 0.5, 0], [0, 1, -0.5, 0]]
+    drawn = random_tilt(impulses.repeat(50, 1), 0.4, generator(0))[:, 1001]
+    assert drawn.abs().max() <= 0.4
+    assert drawn.min() < -0.3
+    assert drawn.max() > 0.3
+    handsets = 2 * decibels(torch.fft.rfft(random_handset(impulses.repeat(10, 1), generator(0))).abs())
+    assert 4 < handsets.abs().max() < 6.5
+    with pytest.raises(UserError, match="2 points"):
+        equalise(impulses, torch.zeros(1, 1))
+
+
 # All of it
 
 
@@ -293,6 +462,10 @@ def everything(source: torch.Generator) -> list[torch.Tensor]:
         random_gain(speech, -6, 6, source),
         babble(list(speech), 2, 1000, source, (2, 3)),
         spec_augment(FEATURES[:3], SpecAugment(warp=5), source),
+        random_speed(spoken(20), source)[1],
+        reverberate(speech, random_rooms(3, source)),
+        random_tilt(speech, 0.5, source),
+        random_handset(speech, source),
     ]
 
 

@@ -4,7 +4,8 @@ mixing.py     mix speech and noise at a ratio in dB, gain, shifts in time, babbl
 noise.py      noise of any colour, steady or in bursts
 rooms.py      reverberation: responses of synthetic rooms, convolution
 telephone.py  the telephone: 8 kHz, its band, mu-law
-speed.py      faster and slower, as a tape
+speed.py      faster and slower at one of a few speeds, well resampled
+tape.py       faster and slower at any speed, whole batches at once, interpolated
 masking.py    SpecAugment, on features
 draws.py      one random number for each example
 
