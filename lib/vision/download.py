@@ -7,8 +7,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from lib.downloads import data_root
 from lib.errors import UserError
-from lib.vision.known_sets import SETS, data_root
+from lib.vision.known_sets import SETS
 
 
 @dataclass(frozen=True)

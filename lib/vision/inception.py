@@ -12,10 +12,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from lib.downloads import data_root
 from lib.errors import UserError
 from lib.vision.data import to_uint8
 from lib.vision.frechet import FeatureStatistics, frechet_distance
-from lib.vision.known_sets import data_root
 
 WEIGHTS_FILE = "weights-inception-2015-12-05-6726825d.pth"
 WEIGHTS_URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{WEIGHTS_FILE}"

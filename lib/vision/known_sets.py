@@ -5,7 +5,6 @@ version is pickled; a pickle may run any code when it is opened, so it is refuse
 """
 
 import gzip
-import os
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from lib.downloads import data_root
 from lib.errors import UserError
-from lib.files import at_home
 from lib.vision.data import ImageSet
 
 
@@ -44,20 +43,6 @@ SETS = {
     ),
 }
 IDX_PREFIXES = {"train": ("train", "train10k"), "test": ("t10k",)}
-
-
-def data_root() -> Path:
-    """The folder that BOOK_DATA names. Raises UserError when it is not set or not there."""
-    name = os.environ.get("BOOK_DATA", "")
-    if not name:
-        raise UserError(
-            "BOOK_DATA is not set: let it name the folder of your data sets (or use the embedded digits, "
-            "which need no files)."
-        )
-    root = at_home(name)
-    if not root.is_dir():
-        raise UserError(f"BOOK_DATA names {root}, which is no folder: correct it, or create the folder.")
-    return root
 
 
 def load(name: str, split: str) -> ImageSet:
