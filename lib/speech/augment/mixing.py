@@ -48,6 +48,7 @@ def mix(speech: Tensor, noise: Tensor, snr_db: float | Tensor, over: str = "acti
     """
     if speech.shape[1] != noise.shape[1]:
         raise ValueError(f"speech of {speech.shape[1]} samples and noise of {noise.shape[1]} cannot be mixed")
+    noise = noise.to(speech)
     ratio = torch.as_tensor(snr_db, dtype=speech.dtype, device=speech.device)
     wanted = signal_power(speech, over) / 10 ** (ratio / 10)
     present = signal_power(noise, over)

@@ -85,6 +85,7 @@ def reverberate(waveforms: Tensor, responses: Tensor) -> Tensor:
     if not responses.shape[1] or bool((responses == 0).all(1).any()):
         raise UserError("An impulse response is empty or silent: remove it.")
     samples = waveforms.shape[1]
+    responses = responses.to(waveforms)
     direct = responses.abs().argmax(1, keepdim=True)
     responses = responses / responses.gather(1, direct)
     size = _power_of_two(samples + responses.shape[1])
