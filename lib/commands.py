@@ -18,6 +18,7 @@ from lib.errors import UserError
 
 if TYPE_CHECKING:
     from lib.papers import Measurement
+    from lib.training.run import Run
 
 
 @dataclass(frozen=True)
@@ -128,3 +129,57 @@ def require_writable(folder: Path, files: Iterable[str] = ()) -> None:
         tempfile.TemporaryFile(dir=nearest).close()  # the permissions alone do not tell
     except OSError:
         raise UserError(f"{nearest} cannot be written: choose another folder with --out.") from None
+
+
+def launched_fabric(options: TrainOptions, precision: str) -> Any:
+    """The Lightning Fabric that the flags on devices ask for; None for one thread of the plain processor.
+
+    Raises:
+        UserError: a flag that is no number, more devices than there are, or hardware that is missing.
+    """
+    import torch
+
+    from lib.training.devices import device_named, make_fabric
+
+    _whole_number_or_auto(options.threads, "--threads")
+    devices = _whole_number_or_auto(options.devices, "--devices")
+    accelerator = device_named().type if options.accelerator == "auto" else options.accelerator
+    cores = torch.multiprocessing.cpu_count()
+    if accelerator == "cpu" and isinstance(devices, int) and devices > cores:
+        raise UserError(f"{devices} devices are too many: this processor has {cores} cores.")
+    plain = (devices, options.num_nodes, options.strategy, precision) == (1, 1, "auto", "32-true")
+    if accelerator == "cpu" and plain:
+        return None
+    return make_fabric(accelerator, devices, options.num_nodes, options.strategy, precision)
+
+
+def _whole_number_or_auto(text: str, flag: str, most: int = 4096) -> int | str:
+    if text == "auto":
+        return text
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= most):
+        raise UserError(f"{flag} is a whole number from 1 to {most}, or 'auto', not '{text}'.")
+    return int(text)
+
+
+def choose_threads(asked: str, run: "Run", suited: Callable[[], tuple[int, str]]) -> None:
+    """Set torch's threads, and say so. A training on another device than the processor keeps torch's own number.
+
+    Args:
+        asked: the flag: a number, or "auto" for what ``suited`` finds: the threads, and why so many.
+    """
+    import torch
+
+    from lib.training.devices import keep_freed_memory, set_threads
+
+    if asked != "auto":
+        threads, why = int(asked), "as asked for"
+    elif run.device.type != "cpu":
+        return
+    elif run.world_size > 1:  # they would disturb each other's measurement
+        threads, why = max(1, torch.multiprocessing.cpu_count() // run.world_size), "this process's share of the cores"
+    else:
+        threads, why = suited()
+    set_threads(threads)
+    keep_freed_memory()
+    if run.rank == 0:
+        note(f"Threads: {threads}, {why} (--threads N sets another number).")

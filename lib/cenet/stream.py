@@ -41,10 +41,12 @@ class NoiseBank:
 
     def draw(self, count: int, source: torch.Generator) -> Tensor:
         """(count, samples), each with a power near 1."""
-        rows = torch.randint(len(self.rows), (count,), generator=source)
+        rows = torch.randint(len(self.rows), (count,), generator=source).tolist()
         last = torch.full((count,), self.rows.shape[1] - self.samples)
-        starts = whole_up_to(last, source)
-        return self.rows[rows[:, None], starts[:, None] + torch.arange(self.samples)]
+        starts = whole_up_to(last, source).tolist()
+        return torch.stack(
+            [self.rows[row, start : start + self.samples] for row, start in zip(rows, starts, strict=True)]
+        )
 
 
 def _looped(waveform: Tensor, samples: int) -> Tensor:
@@ -58,11 +60,11 @@ def speech_power(clips: Clips) -> float:
     return float(spoken.median()) if len(spoken) else 1e-3
 
 
-def in_noise(waveforms: Tensor, noise: Tensor, snr_db: Tensor, reference: float) -> Tensor:
-    """Waveforms with noise of power 1 at so many decibels below the speech; below ``reference`` where nobody speaks."""
+def noise_scale(waveforms: Tensor, snr_db: Tensor, reference: float) -> Tensor:
+    """Factors (n,) for noise of power 1, to lie so many decibels below the speech, or ``reference`` without any."""
     power = signal_power(waveforms)
     power = torch.where(power > 1e-9, power, torch.full_like(power, reference))
-    return waveforms + (power / 10 ** (snr_db / 10)).sqrt()[:, None] * noise
+    return (power / 10 ** (snr_db / 10)).sqrt()
 
 
 def noisy(clips: Clips, snr: tuple[float, float] | float, seed: int = 0) -> Clips:
@@ -71,7 +73,8 @@ def noisy(clips: Clips, snr: tuple[float, float] | float, seed: int = 0) -> Clip
     source = generator(derive_seed(seed, "noisy", clips.name))
     noise = NoiseBank(clips, derive_seed(seed, "noisy")).draw(len(clips), source)
     levels = uniform(len(clips), low, high, source)
-    return replace(clips, waveforms=in_noise(clips.waveforms, noise, levels, speech_power(clips)))
+    scale = noise_scale(clips.waveforms, levels, speech_power(clips))
+    return replace(clips, waveforms=clips.waveforms + scale[:, None] * noise)
 
 
 class Stream:
@@ -142,11 +145,10 @@ def augmented(
     if config.shift_seconds:
         waveforms = random_shift(waveforms, round(config.shift_seconds * sample_rate), source)
     if config.noise_probability:
-        levels = uniform(count, *config.snr, source)
-        loud = in_noise(waveforms, bank.draw(count, source), levels, reference)
+        scale = noise_scale(waveforms, uniform(count, *config.snr, source), reference)
         # silence is never digital silence: a network would learn the zeros
-        chosen = (torch.rand(count, generator=source) < config.noise_probability) | (waveforms.abs().amax(1) == 0)
-        waveforms = torch.where(chosen[:, None], loud, waveforms)
+        chosen = (torch.rand(count, generator=source) < config.noise_probability) | ~waveforms.any(1)
+        waveforms = bank.draw(count, source).mul_((scale * chosen)[:, None]).add_(waveforms)
     if config.gain_decibels:
         waveforms = gain(waveforms, uniform(count, -config.gain_decibels, config.gain_decibels, source))
     return waveforms

@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
 
-from lib.commands import EvaluateOptions, Report, Reproduction, TrainOptions, note, require_new_run, require_writable
+from lib.commands import (
+    EvaluateOptions,
+    Report,
+    Reproduction,
+    TrainOptions,
+    choose_threads,
+    launched_fabric,
+    note,
+    require_new_run,
+    require_writable,
+)
 from lib.errors import UserError
 from lib.files import write_whole
 
@@ -239,22 +249,10 @@ def _configuration(options: CUDTrainOptions, flow: "TrainedFlow | None") -> "CUD
 
 
 def _run(options: CUDTrainOptions, config: "CUDConfig", out: Path) -> "Run":
-    import torch
-
     from lib.cud.fit import Run
-    from lib.cud.processor import suited_parts
-    from lib.training.devices import device_named, make_fabric
+    from lib.cud.processor import suited_parts, suited_threads
 
-    _whole_number_or_auto(options.threads, "--threads")
-    devices = _whole_number_or_auto(options.devices, "--devices")
-    accelerator = device_named().type if options.accelerator == "auto" else options.accelerator
-    cores = torch.multiprocessing.cpu_count()
-    if accelerator == "cpu" and isinstance(devices, int) and devices > cores:
-        raise UserError(f"{devices} devices are too many: this processor has {cores} cores.")
-    fabric = None
-    plain = (devices, options.num_nodes, options.strategy, config.precision) == (1, 1, "auto", "32-true")
-    if accelerator != "cpu" or not plain:
-        fabric = make_fabric(accelerator, devices, options.num_nodes, options.strategy, config.precision)
+    fabric = launched_fabric(options, config.precision)
     batch = config.second_session.batch_size if options.session == 2 else config.optimiser.batch_size
     run = Run(
         seed=options.seed, out=out, resume=options.resume, checkpoint_every=options.checkpoint_every,
@@ -264,37 +262,8 @@ def _run(options: CUDTrainOptions, config: "CUDConfig", out: Path) -> "Run":
         run = replace(run, accumulate=suited_parts(config, batch // run.world_size))
         if run.rank == 0 and run.accumulate > 1:
             note(f"Each batch in {run.accumulate} parts, for less memory (--accumulate N sets another number).")
-    _choose_threads(options.threads, config, run)
+    choose_threads(options.threads, run, lambda: suited_threads(config))
     return run
-
-
-def _whole_number_or_auto(text: str, flag: str, most: int = 4096) -> int | str:
-    if text == "auto":
-        return text
-    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= most):
-        raise UserError(f"{flag} is a whole number from 1 to {most}, or 'auto', not '{text}'.")
-    return int(text)
-
-
-def _choose_threads(asked: str, config: "CUDConfig", run: "Run") -> None:
-    """Set torch's threads, and say so. A training on another device than the processor keeps torch's own number."""
-    import torch
-
-    from lib.cud.processor import suited_threads
-    from lib.training.devices import keep_freed_memory, set_threads
-
-    if asked != "auto":
-        threads, why = int(asked), "as asked for"
-    elif run.device.type != "cpu":
-        return
-    elif run.world_size > 1:  # they would disturb each other's measurement
-        threads, why = max(1, torch.multiprocessing.cpu_count() // run.world_size), "this process's share of the cores"
-    else:
-        threads, why = suited_threads(config)
-    set_threads(threads)
-    keep_freed_memory()
-    if run.rank == 0:
-        note(f"Threads: {threads}, {why} (--threads N sets another number).")
 
 
 def _carry_out(
