@@ -119,6 +119,7 @@ class RecipeConfig:
         schedule: ``one_cycle``: the rate rises for ``warmup`` steps, then falls to zero along half a cosine;
             ``steps``: it is divided by ten at each of ``boundaries``.
         weight_decay: of all weights but biases, normalisation and the graph's γ.
+        train_on_validation: nothing here is chosen by validation; its speakers may as well be learnt from.
     """
 
     optimiser: Literal["adamw", "sgd"] = "adamw"
@@ -130,6 +131,7 @@ class RecipeConfig:
     boundaries: tuple[Count, ...] = ()
     steps: Count = 600
     batch_size: Annotated[int, Field(ge=2)] = 64
+    train_on_validation: bool = False
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -196,7 +198,7 @@ def scaled() -> KeywordConfig:
         name="scaled",
         network=replace(NETWORKS["cenet-gcn-6"], graph=GraphConfig(scaled=True)),
         features=SCALED_FEATURES,
-        recipe=RecipeConfig(warmup=150, steps=600),
+        recipe=RecipeConfig(learning_rate=1e-2, warmup=100, steps=600),
         augment=AugmentConfig(),
     )
 
@@ -206,7 +208,7 @@ def real() -> KeywordConfig:
     return replace(
         scaled(),
         name="real",
-        recipe=RecipeConfig(warmup=400, steps=2000),
+        recipe=RecipeConfig(learning_rate=1e-2, warmup=200, steps=2000, train_on_validation=True),
         augment=AugmentConfig(speed=0.15, gain_decibels=10.0, snr=(5.0, 30.0), time_mask=8, frequency_mask=6),
         data="speech_commands",
     )

@@ -53,7 +53,8 @@ class Spotter:
     """A trained spotter and what is needed to use it again.
 
     Attributes:
-        class_names: in the order of the network's outputs. data: what it was trained on.
+        class_names: in the order of the network's outputs. data: the name of what it was trained on.
+        task: how to find that again (``lib.cenet.task``); empty where it was given as clips.
         history: every loss of every step; empty for one that was read from a checkpoint.
     """
 
@@ -62,7 +63,7 @@ class Spotter:
     class_names: tuple[str, ...]
     data: str = ""
     seed: int = 0
-    settings: dict = field(default_factory=dict)
+    task: dict = field(default_factory=dict)
     history: History = field(default_factory=History)
 
     @property
@@ -98,5 +99,5 @@ def load_spotter(folder: Path | str) -> Spotter:
     model = KeywordModel(config, len(names))
     restore_module(model, tensors, "module.model.", folder)
     model.eval().requires_grad_(False)
-    seed = settings.get("seed", 0)
-    return Spotter(config, model, tuple(map(str, names)), str(settings.get("data", "")), seed, settings)
+    task, seed = settings.get("task", {}), settings.get("seed", 0)
+    return Spotter(config, model, tuple(map(str, names)), str(settings.get("data", "")), seed, task)

@@ -1,5 +1,6 @@
 """Train a keyword spotter from a configuration."""
 
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from lib.cenet.clips import Clips
 from lib.cenet.config import KeywordConfig, RecipeConfig
 from lib.cenet.spotter import KIND, KeywordModel, Spotter
 from lib.cenet.stream import Stream
+from lib.cenet.task import Task
 from lib.errors import UserError
 from lib.speech.augment.masking import SpecAugment, spec_augment
 from lib.training.loop import LoopSettings, train_loop
@@ -22,12 +24,13 @@ FITTED_STEPS = 8
 """Batches from which the statistics of the features are taken."""
 
 
-def train(config: KeywordConfig, data: Clips | Stream, run: Run | None = None) -> Spotter:
+def train(config: KeywordConfig, data: Clips | Stream, run: Run | None = None, *, task: Task | None = None) -> Spotter:
     """One training, from random weights.
 
     Args:
         data: clips to train on; or a stream of them, so that several networks hear the very same batches.
         run: seed, checkpoints, device, bar; the default keeps nothing on disk.
+        task: where the clips come from, for whoever reads the checkpoint.
 
     Raises:
         UserError: fewer than two classes, a checkpoint that cannot be used, a diverged loss.
@@ -76,7 +79,7 @@ def train(config: KeywordConfig, data: Clips | Stream, run: Run | None = None) -
     )
     about = {
         "cenet": config.to_dict(), "class_names": list(clips.class_names), "data": clips.name, "seed": run.seed,
-        "accumulate": run.accumulate,
+        "accumulate": run.accumulate, "task": {} if task is None else asdict(task),
     }  # fmt: skip
     state = TrainingState(
         kind=KIND, config=about, modules={"model": model}, optimizers={recipe.optimiser: optimizer}, fabric=run.fabric
@@ -86,7 +89,7 @@ def train(config: KeywordConfig, data: Clips | Stream, run: Run | None = None) -
             step, state=state, settings=settings, progress=run.progress, curve=run.curve, description=run.description
         )
     model.eval().requires_grad_(False)
-    return Spotter(config, model, clips.class_names, clips.name, run.seed, about, history)
+    return Spotter(config, model, clips.class_names, clips.name, run.seed, about["task"], history)
 
 
 def rate_of(recipe: RecipeConfig, step: int) -> float:

@@ -35,7 +35,7 @@ QUIET = {
 PLAIN = {"add_completion": False, "rich_markup_mode": None, "pretty_exceptions_enable": False}
 UsageFault = typer.BadParameter.__base__.__base__  # the root of the parser's own errors; typer has no name for it
 
-ORDER = ("list", "describe", "train", "evaluate", "sample", "reproduce", "demo", "data", "doctor")
+ORDER = ("list", "describe", "train", "evaluate", "sample", "export", "reproduce", "demo", "data", "doctor")
 
 
 class InOrder(TyperGroup):
@@ -77,6 +77,7 @@ def describe(
 _verb("train", "Train a system. `papers train SYSTEM --help` lists its flags.")
 _verb("evaluate", "Measure a trained system. `papers evaluate SYSTEM --help` lists its flags.")
 _verb("sample", "Make samples with a trained system. `papers sample SYSTEM --help` lists its flags.")
+_verb("export", "Write a trained system for other programs. `papers export SYSTEM --help` lists its flags.")
 
 
 @app.command()
