@@ -158,4 +158,4 @@ def test_the_known_sums_are_torchvisions():
     from torchvision.datasets import MNIST, FashionMNIST
 
     for name, theirs in (("mnist", MNIST), ("fashion_mnist", FashionMNIST)):
-        assert [(file.path.split("/")[1], file.md5) for file in download.REMOTE[name]] == theirs.resources
+        assert [(file.path.split("/")[1], file.checksum) for file in download.REMOTE[name]] == theirs.resources
