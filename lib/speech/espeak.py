@@ -177,9 +177,9 @@ def say(text: str, voice: str = "gmw/en-US", rate: int = 160, pitch: int = 50, p
         content = text.encode() + b"\0"
         fault = library.espeak_Synth(content, len(content), 0, 1, 0, UTF8, None, None)
         library.espeak_Synchronize()
-        if fault or not _chunks:
+        samples = np.concatenate(_chunks or [np.zeros(0, np.int16)]).astype(np.float32) / 32768
+        if fault or not samples.any():
             raise UserError(f"The speech synthesiser made no sound of {text!r}: give it words of the voice's language.")
-        samples = np.concatenate(_chunks).astype(np.float32) / 32768
         return Speech(samples, _sample_rate, tuple(_marks))
 
 

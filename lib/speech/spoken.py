@@ -51,7 +51,7 @@ __all__ = [
     "manifest",
 ]
 
-FORMAT = 1  # of the files: another number, another key
+FORMAT = 2  # of the files: another number, another key
 ABANDONED = 3600  # seconds after which an unfinished folder has surely no maker any more
 NOTE = (
     "synthetic speech (espeak-ng {version}): every voice is a setting of one synthesiser, so figures measured on it "
