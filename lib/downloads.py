@@ -170,9 +170,10 @@ def _download(file: RemoteFile, part: Path, name: str) -> None:
                 reasons.append(f"{url} gave a file with a wrong checksum")
                 break
     kept = " What has arrived is kept, and the next try goes on from there." if part.exists() else ""
+    archive = file.unpack or file.inside is not None
+    mend = "fetch and unpack it yourself, as" if archive else "fetch the file yourself and put it at"
     raise UserError(
-        f"Could not fetch {name}: {'; '.join(reasons)}. Try again later, or fetch the file yourself and put it at "
-        f"{file.path} under BOOK_DATA.{kept}"
+        f"Could not fetch {name}: {'; '.join(reasons)}. Try again later, or {mend} {file.path} under BOOK_DATA.{kept}"
     )
 
 

@@ -138,13 +138,21 @@ app.add_typer(data_app, name="data")
 
 @data_app.command("list")
 def data_list() -> None:
-    """The known sets, and where they lie."""
+    """The known sets, of images and of speech, and where they lie."""
+    from lib.downloads import find
+    from lib.speech.corpora import found_corpora
     from lib.vision.download import found_sets
 
-    print(f"BOOK_DATA      {os.environ.get('BOOK_DATA') or 'not set: let it name the folder of your data sets'}")
-    print("embedded       handwritten digits, 8x8, in scikit-learn")
-    for name, folder in found_sets().items():
-        print(f"{name:<14} {folder or f'not here: `papers data get {name}`'}")
+    remote = _remote()
+    found = found_sets() | found_corpora()
+    found |= find({name: tuple(file.path for file in remote[name]) for name in remote if name not in found})
+    lines = {"BOOK_DATA": os.environ.get("BOOK_DATA") or "not set: let it name the folder of your data sets"}
+    lines["embedded"] = "handwritten digits of scikit-learn; synthetic speech"
+    for name, folder in found.items():
+        mend = f"not here: `papers data get {name}`" if name in remote else "not here, and cannot be fetched"
+        lines[name] = str(folder or mend)
+    for name, text in lines.items():
+        print(f"{name:<{max(map(len, lines))}}  {text}")
 
 
 DataName = Annotated[str, typer.Argument(metavar="NAME", help="A name that `papers data list` shows.")]
@@ -152,24 +160,32 @@ DataName = Annotated[str, typer.Argument(metavar="NAME", help="A name that `pape
 
 @data_app.command("get")
 def data_get(name: DataName) -> None:
-    """Download a set into BOOK_DATA, and check it."""
-    from lib.vision.download import get
+    """Download a set into BOOK_DATA, and check it. A broken download goes on where it stopped."""
+    from lib.downloads import get
 
-    for path in get(name):
+    for path in get(name, _remote()):
         print(path)
 
 
 @data_app.command("check")
 def data_check(name: DataName) -> None:
     """Compare the files of a set with their known checksums."""
-    from lib.vision.download import check
+    from lib.downloads import check
 
-    checks = check(name)
+    checks = check(name, _remote())
     for found in checks:
         print(f"{found.verdict:<10} {found.path}")
     bad = sum(found.verdict in ("missing", "wrong") for found in checks)
     if bad:
         raise UserError(f"{bad} of the {len(checks)} files of '{name}' are missing or wrong: get them again.")
+
+
+def _remote() -> dict:
+    """Every set that can be fetched."""
+    from lib.speech.download import REMOTE as SPEECH
+    from lib.vision.download import REMOTE as IMAGES
+
+    return IMAGES | SPEECH
 
 
 def run(arguments: list[str]) -> int:

@@ -52,7 +52,8 @@ def _problems(free_memory: float) -> list[str]:
         found.append("Real data sets by name: BOOK_DATA is not set; let it name a folder, then `papers data get NAME`.")
     else:
         missing = [name for name, folder in _found().items() if folder is None]
-        found += [f"--data {name}: it is not in BOOK_DATA; run `papers data get {name}`." for name in missing]
+        if missing:
+            found.append(f"--data {', '.join(missing)}: not in BOOK_DATA; `papers data list` says how they get there.")
     if importlib.util.find_spec("torch_fidelity") is None:
         found.append("FID (--inception): torch-fidelity is not installed; run `pip install -e .[inception]`.")
     if "none" in _accelerator():
@@ -95,9 +96,10 @@ def _browser() -> str | None:
 
 
 def _found() -> dict:
+    from lib.speech.corpora import found_corpora
     from lib.vision.download import found_sets
 
-    return found_sets()
+    return found_sets() | found_corpora()
 
 
 def _known_sets() -> list[str]:

@@ -4,11 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lib.downloads import data_root
+from lib.downloads import data_root, find
 from lib.errors import UserError
 from lib.files import at_home
-from lib.speech import folders, fsdd, speech_commands
+from lib.speech import aishell, folders, fsdd, kaldi, librispeech, speech_commands, voxceleb
 from lib.speech.data import SpeechSet
+from lib.speech.download import REMOTE
 from lib.speech.splits import require_split
 
 
@@ -66,31 +67,31 @@ def load_speech(
     )
 
 
+def found_corpora() -> dict[str, Path | None]:
+    """Each known corpus and the folder under BOOK_DATA where it lies, or None."""
+    return find({name: corpus.folders for name, corpus in CORPORA.items()})
+
+
 def find_corpus(name: str) -> Path | None:
     """The folder under BOOK_DATA where a known corpus lies, or None. Raises UserError when BOOK_DATA is not set."""
-    root = data_root()
-    return next((root / folder for folder in CORPORA[name].folders if (root / folder).is_dir()), None)
+    data_root()
+    return found_corpora()[name]
 
 
 def _folder_of(name: str) -> Path:
     found = find_corpus(name)
     if found is None:
         corpus = CORPORA[name]
-        raise UserError(
-            f"No {corpus.title} under {data_root()} (looked in {', '.join(corpus.folders)}): "
-            f"run `papers data get {name}`, or put it there."
-        )
+        mend = f"run `papers data get {name}`" if name in REMOTE else "put it there"
+        raise UserError(f"No {corpus.title} under {data_root()} (looked in {', '.join(corpus.folders)}): {mend}.")
     return found
 
 
 def _recognised(folder: Path) -> Callable[[Path, str, Choice], SpeechSet]:
     """How to read a folder, by what lies in it. A table of one's own comes before any known layout."""
-    if not (folder / "metadata.csv").is_file():
-        if speech_commands.is_here(folder):
-            return _load_speech_commands
-        if fsdd.is_here(folder):
-            return _load_fsdd
-    return _load_folder
+    if (folder / "metadata.csv").is_file():
+        return _load_folder
+    return next((load for is_here, load in LAYOUTS if is_here(folder)), _load_folder)
 
 
 def _load_speech_commands(folder: Path, split: str, choice: Choice) -> SpeechSet:
@@ -109,6 +110,26 @@ def _load_fsdd(folder: Path, split: str, choice: Choice) -> SpeechSet:
     return fsdd.load(folder, split, digits, test_speakers=choice.test_speakers, seed=choice.seed)
 
 
+def _load_aishell(folder: Path, split: str, choice: Choice) -> SpeechSet:
+    _require_no_classes(choice, "AISHELL-1")
+    return aishell.load(folder, split, test_speakers=choice.test_speakers, seed=choice.seed)
+
+
+def _load_librispeech(folder: Path, split: str, choice: Choice) -> SpeechSet:
+    _require_no_classes(choice, "LibriSpeech")
+    return librispeech.load(folder, split, test_speakers=choice.test_speakers, seed=choice.seed)
+
+
+def _load_voxceleb(folder: Path, split: str, choice: Choice) -> SpeechSet:
+    _require_no_classes(choice, "A corpus of speakers")
+    return voxceleb.load(folder, split, test_speakers=choice.test_speakers, seed=choice.seed)
+
+
+def _load_kaldi(folder: Path, split: str, choice: Choice) -> SpeechSet:
+    _require_no_classes(choice, "A data folder of Kaldi")
+    return kaldi.load(folder, split, test_speakers=choice.test_speakers, seed=choice.seed)
+
+
 def _load_folder(folder: Path, split: str, choice: Choice) -> SpeechSet:
     return folders.load(folder, split, _classes(choice), test_speakers=choice.test_speakers, seed=choice.seed)
 
@@ -121,6 +142,20 @@ def _classes(choice: Choice) -> Sequence[str] | None:
         raise UserError(f"The words are a tuple of classes, 'all', or nothing, not '{choice.words}'.")
     return None if choice.words == "all" else choice.words
 
+
+def _require_no_classes(choice: Choice, title: str) -> None:
+    if _classes(choice) is not None:
+        raise UserError(f"{title} has no words to choose: leave them out.")
+
+
+LAYOUTS: tuple[tuple[Callable[[Path], bool], Callable[[Path, str, Choice], SpeechSet]], ...] = (
+    (kaldi.is_here, _load_kaldi),
+    (speech_commands.is_here, _load_speech_commands),
+    (aishell.is_here, _load_aishell),
+    (librispeech.is_here, _load_librispeech),
+    (voxceleb.is_here, _load_voxceleb),
+    (fsdd.is_here, _load_fsdd),
+)
 
 _VERSIONS = ("speech_commands_v0.01", "speech_commands_v0.02")
 
@@ -138,4 +173,9 @@ CORPORA: dict[str, Corpus] = {
     },
     "fsdd": Corpus("Free Spoken Digits", ("fsdd", "free-spoken-digit-dataset"), _load_fsdd),
     "wake_words": Corpus("wake words", ("wake_words",), _load_folder),
+    "aishell1": Corpus("AISHELL-1", ("data_aishell", "aishell1", "aishell1/data_aishell"), _load_aishell),
+    "aishell1_mini": Corpus("part of AISHELL-1", ("aishell1_mini",), _load_aishell),
+    "librispeech": Corpus("LibriSpeech", ("LibriSpeech", "librispeech", "librispeech/LibriSpeech"), _load_librispeech),
+    "librispeech_mini": Corpus("part of LibriSpeech", ("librispeech_mini",), _load_librispeech),
+    "voxceleb1": Corpus("VoxCeleb1", ("voxceleb1", "VoxCeleb1", "voxceleb"), _load_voxceleb),
 }

@@ -140,6 +140,24 @@ def read_table(path: Path) -> list[dict[str, str]]:
     return [{key: (value or "").strip() for key, value in row.items() if key is not None} for row in rows]
 
 
+def read_keyed_lines(path: Path) -> list[tuple[str, str]]:
+    """The lines `<key> <rest>` of a UTF-8 text, empty ones left out. Raises UserError when a key comes twice."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as fault:
+        raise UserError(f"{path} cannot be read as UTF-8 text ({fault}): get it again.") from None
+    found, seen = [], set()
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        key, _, rest = line.strip().replace("\t", " ").partition(" ")
+        if key in seen:
+            raise UserError(f"{path}, line {number}: '{key}' comes a second time; keep one of them.")
+        seen.add(key)
+        found.append((key, rest.strip()))
+    return found
+
+
 @dataclass
 class _Listing:
     """Recordings before and after they were opened, and what was left out."""
