@@ -29,6 +29,7 @@ PASS, STOP = 7_600, 8_000  # Hz: what is below passes, what is above would fold 
 PEAK = 0.5  # every clip is as loud as the others
 FLOOR = 0.005  # of the peak: softer than that is silence (-46 dB)
 MARGIN = 0.02  # seconds of silence that stay on either side
+UNLABELLED = "speech"  # the folder of utterances without a label
 MANIFEST, SEAL = "manifest.csv", "corpus.json"
 DICTIONARIES = {"en_dict", "es_dict", "cmn_dict"}
 COLUMNS = ("path", "label", "text", "speaker", "split", "session", "voice", "rate", "pitch", "seconds", "bytes")
@@ -42,13 +43,15 @@ def make(description: SpokenCorpus, work: Path) -> None:
     rows = io.StringIO()
     table = csv.DictWriter(rows, COLUMNS, lineterminator="\n")
     table.writeheader()
-    for number, line in enumerate(description.lines()):
+    lines = description.lines()
+    for split, label in {(line.split, line.label) for line in lines}:
+        (folder / split / (label or UNLABELLED)).mkdir(parents=True)
+    for number, line in enumerate(lines):
         if os.getppid() != parent:  # nobody waits for this corpus any more
             shutil.rmtree(work, ignore_errors=True)
             sys.exit(1)
-        path = f"{line.split}/{line.label or 'speech'}/{line.speaker}-{number:05d}.flac"
+        path = f"{line.split}/{line.label or UNLABELLED}/{line.speaker}-{number:05d}.flac"
         samples = spoken(line)
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(str(folder / path), samples, SAMPLE_RATE, subtype="PCM_16")
         seconds, size = f"{len(samples) / SAMPLE_RATE:.4f}", (folder / path).stat().st_size
         table.writerow(dataclasses.asdict(line) | {"path": path, "seconds": seconds, "bytes": size})
