@@ -238,6 +238,11 @@ def test_one_mask_in_time_and_one_in_frequency():
         assert mask.any(0).all()  # every frame and band has its turn
 
 
+def test_wide_masks_are_not_cut_at_the_edge():
+    hidden = (spec_augment(FEATURES, SpecAugment(1, 20, 0), generator(0)) == 0).all(1)
+    assert hidden.sum(1).float().mean() == pytest.approx(10, abs=1)
+
+
 def test_masks_keep_to_the_utterance_and_to_their_share_of_it():
     lengths = torch.arange(400) % 50 + 1
     config = SpecAugment(0, 5, 3, 99, 0.2, fill=-7.0)
@@ -269,6 +274,8 @@ def test_time_is_warped_and_not_torn():
     moved = (warped - torch.arange(50.0)).abs().amax(1)
     assert moved.max() <= 8
     assert moved.max() > 6.5
+    assert (warped - torch.arange(50.0)).max() > 6
+    assert (warped - torch.arange(50.0)).min() < -6
     # Two straight pieces: the bend between them touches two differences at most.
     bends = (warped.diff(dim=1).diff(dim=1).abs() > 1e-3).sum(1)
     assert bends.max() <= 2

@@ -109,6 +109,7 @@ KALDI = [
     FeatureConfig(kind="kaldi_fbank", bands=80),
     FeatureConfig(kind="kaldi_fbank", bands=23, hop_seconds=0.0125, sample_rate=8000, high_hz=3700, low_hz=40),
     FeatureConfig(kind="kaldi_mfcc", bands=23, coefficients=23, sample_rate=8000, high_hz=3700, energy=True),
+    FeatureConfig(kind="kaldi_fbank", sample_rate=11025),  # 275.625 samples: Kaldi cuts off, and hops of 110.25
     FeatureConfig(kind="kaldi_mfcc", bands=30, coefficients=20, window_seconds=0.0205, hop_seconds=0.007),
 ]
 

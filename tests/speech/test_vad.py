@@ -114,6 +114,12 @@ def test_clicks_and_offsets_are_no_speech():
     assert found[1] == pytest.approx(10000, abs=500)
 
 
+def test_a_faint_hum_in_a_clean_recording_is_no_speech():
+    waveform = word(6000, 10000)
+    waveform[1000:5000] += 1e-4 * torch.sin(torch.arange(4000) / 20)
+    assert speech_span(waveform)[0] == pytest.approx(6000, abs=500)
+
+
 def test_where_nothing_stands_out():
     assert speech_span(torch.zeros(16000)) == (0, 0)
     assert speech_span(torch.full((16000,), 0.3)) == (0, 0)
