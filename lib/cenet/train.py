@@ -24,13 +24,22 @@ FITTED_STEPS = 8
 """Batches from which the statistics of the features are taken."""
 
 
-def train(config: KeywordConfig, data: Clips | Stream, run: Run | None = None, *, task: Task | None = None) -> Spotter:
-    """One training, from random weights.
+def train(
+    config: KeywordConfig,
+    data: Clips | Stream,
+    run: Run | None = None,
+    *,
+    task: Task | None = None,
+    start: Spotter | None = None,
+) -> Spotter:
+    """One training, from random weights or from those of another spotter.
 
     Args:
         data: clips to train on; or a stream of them, so that several networks hear the very same batches.
         run: seed, checkpoints, device, bar; the default keeps nothing on disk.
         task: where the clips come from, for whoever reads the checkpoint.
+        start: a spotter whose weights are taken over, all but the last layer's; graph modules that it has not stay
+            random, with γ = 0.
 
     Raises:
         UserError: fewer than two classes, a checkpoint that cannot be used, a diverged loss.
@@ -42,6 +51,8 @@ def train(config: KeywordConfig, data: Clips | Stream, run: Run | None = None, *
     model = KeywordModel(config, len(clips.class_names), derive_seed(run.seed, "model")).to(run.device)
     # the statistics are those of rank 0's batches on every device
     model.normalise.fit(torch.cat([stream.batch(step)[0] for step in range(FITTED_STEPS)]))
+    if start is not None:
+        _take_over(model, start.model)
     model.train()
     optimizer = _optimizer(model, config.recipe, run)
     called, stepped = model, optimizer
@@ -97,6 +108,15 @@ def rate_of(recipe: RecipeConfig, step: int) -> float:
     if recipe.schedule == "steps":
         return recipe.learning_rate * 0.1 ** sum(step >= boundary for boundary in recipe.boundaries)
     return learning_rate(step, base=recipe.learning_rate, warmup=recipe.warmup, total=recipe.steps)
+
+
+def _take_over(model: KeywordModel, source: KeywordModel) -> None:
+    wanted, found = model.state_dict(), source.state_dict()
+    taken = {name: value for name, value in found.items() if name in wanted and "classifier" not in name}
+    try:
+        model.load_state_dict(wanted | taken)
+    except RuntimeError:
+        raise UserError("The network to start from has other widths or features: start from one of the same.") from None
 
 
 def _check(clips: Clips) -> None:
