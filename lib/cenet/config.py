@@ -198,7 +198,7 @@ def scaled() -> KeywordConfig:
         name="scaled",
         network=replace(NETWORKS["cenet-gcn-6"], graph=GraphConfig(scaled=True)),
         features=SCALED_FEATURES,
-        recipe=RecipeConfig(learning_rate=1e-2, warmup=100, steps=600),
+        recipe=RecipeConfig(learning_rate=1e-2, warmup=80, steps=450),
         augment=AugmentConfig(),
     )
 
