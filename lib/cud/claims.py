@@ -5,13 +5,12 @@ seeds it is the mean that must keep the claim.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from statistics import mean
 from typing import Any
 
 from lib.cud import comparison as names
 from lib.cud.step_sizes import expected_lag
-from lib.papers import ClaimRecord, claim, number, record_claim
+from lib.papers import ClaimRecord, Finding, claim, number
 
 SYSTEM = "cud"
 FEW_STEPS = (2, 4, 8)
@@ -22,28 +21,6 @@ Scores = dict[str, dict[int, float]]
 BySeed = dict[int, Scores]
 
 
-@dataclass(frozen=True)
-class Finding:
-    """A claim's verdict with the numbers behind it, in the shape that ``lib.papers`` records.
-
-    Attributes:
-        claim: its id on the card.
-        held: whether the means over the seeds keep the claim with the card's margin.
-        summary: one sentence with the decisive numbers.
-        values: one mapping a number: label, seed, setting, value, unit.
-    """
-
-    claim: str
-    held: bool
-    summary: str
-    values: list[dict[str, Any]]
-
-    @property
-    def verdict(self) -> str:
-        """``held`` or ``failed``, as the records spell it."""
-        return "held" if self.held else "failed"
-
-
 def digits_name(data: str) -> str:
     """What the records call an image set: the embedded digits by their own name, others as they were asked for."""
     return DIGITS if data in ("embedded", "digits") else data
@@ -51,15 +28,7 @@ def digits_name(data: str) -> str:
 
 def in_chapter(finding: Finding, *, preset: str, data: str) -> ClaimRecord:
     """The finding as the chapter's record: the last expression of a cell."""
-    return record_claim(
-        SYSTEM,
-        finding.claim,
-        verdict=finding.verdict,
-        summary=finding.summary,
-        values=finding.values,
-        preset=preset,
-        data=data,
-    )
+    return finding.in_chapter(SYSTEM, preset=preset, data=data)
 
 
 def few_steps(claim_id: str, scores: BySeed, unit: str, catch_up: str) -> Finding:

@@ -1,20 +1,12 @@
 """``papers reproduce cud``: the claims over several seeds, and the curves of quality against network calls."""
 
-import multiprocessing
-import os
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-
-import torch
 
 from lib.cud import claims, comparison
 from lib.cud import comparison as names
-from lib.cud.claims import DIGITS, BySeed, Finding, Scores
+from lib.cud.claims import DIGITS, BySeed, Scores
 from lib.cud.config import CUDConfig, scaled, toy
 from lib.cud.curves import Curves
 from lib.cud.evaluate import Judge, flow_straightness, make_judge, quality
@@ -22,7 +14,8 @@ from lib.cud.fit import Run
 from lib.cud.second_session import second_session
 from lib.cud.train import TrainedFlow, load_data, train
 from lib.errors import UserError
-from lib.papers import Measurement, measurement
+from lib.papers import Measurement
+from lib.training.side_by_side import side_by_side
 
 CALLS = (1, 2, 4, 8, 16, 32)
 IN_THE_PLANE = ("ring", "checkerboard")
@@ -118,7 +111,9 @@ def reproduce(
     few = (names.FLOW, names.FLOW_EQUAL, names.RK12, names.RK12_WIDE)
     jobs = [(scaled(), "embedded", seed, few) for seed in seeds]  # the longest first
     jobs += [(toy(), data, seed, everything) for data in IN_THE_PLANE for seed in seeds]
-    studies = _side_by_side(jobs, processes or os.cpu_count() or 1, note)
+    studies = side_by_side(
+        study, jobs, processes, lambda done: note(f"{done.data}, seed {done.seed}: {done.minutes:.1f} min")
+    )
 
     found: list[Measurement] = []
     curves: list[Curves] = []
@@ -134,7 +129,7 @@ def reproduce(
             claims.rk_order(scores, PLANE_UNIT),
             claims.peers_at_equal_compute(scores, PLANE_UNIT),
         ]
-        found += [_measured(finding, "toy", f"2-D {data}", minutes) for finding in findings]
+        found += [one.measured(claims.SYSTEM, preset="toy", data=f"2-D {data}", minutes=minutes) for one in findings]
     scores, _, floors, minutes = _gathered(studies, "embedded")
     curves.append(Curves.over_seeds(DIGITS, "Fréchet distance", scores, floors))
     findings = [
@@ -142,44 +137,8 @@ def reproduce(
         claims.second_session(scores, DIGITS_UNIT),
         claims.second_session_floor(scores, floors, DIGITS_UNIT),
     ]
-    found += [_measured(finding, "scaled", DIGITS, minutes) for finding in findings]
+    found += [one.measured(claims.SYSTEM, preset="scaled", data=DIGITS, minutes=minutes) for one in findings]
     return found, curves
-
-
-def _side_by_side(jobs: list[tuple], processes: int, note: Callable[[str], None]) -> list[Study]:
-    if processes == 1:
-        return [_noted(study(*job), note) for job in jobs]
-    # Spawned, not forked: a fork of a process that has used torch's threads may hang.
-    spawn = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(processes, mp_context=spawn, initializer=torch.set_num_threads, initargs=(1,))
-    try:
-        with _ignored_interrupt():  # the workers inherit it: Ctrl-C is their parent's affair
-            studies = [pool.submit(study, *job) for job in jobs]
-        return [_noted(done.result(), note) for done in as_completed(studies)]
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for worker in multiprocessing.active_children():
-            worker.terminate()
-        raise
-    finally:
-        pool.shutdown()
-
-
-@contextmanager
-def _ignored_interrupt() -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _noted(done: Study, note: Callable[[str], None]) -> Study:
-    note(f"{done.data}, seed {done.seed}: {done.minutes:.1f} min")
-    return done
 
 
 def _gathered(studies: list[Study], data: str) -> tuple[BySeed, dict[int, dict[str, float]], dict[int, float], float]:
@@ -189,18 +148,4 @@ def _gathered(studies: list[Study], data: str) -> tuple[BySeed, dict[int, dict[s
         {one.seed: one.straightness for one in chosen},
         {one.seed: one.floor for one in chosen},
         round(sum(one.minutes for one in chosen), 1),
-    )
-
-
-def _measured(finding: Finding, preset: str, data: str, minutes: float) -> Measurement:
-    return measurement(
-        system=claims.SYSTEM,
-        claim=finding.claim,
-        source="reproduce",
-        verdict=finding.verdict,
-        summary=finding.summary,
-        values=finding.values,
-        preset=preset,
-        data=data,
-        minutes=minutes,
     )

@@ -2,6 +2,7 @@
 
 - `cards`: reads and checks `seeds/*.yml` (`load_card`, `load_cards`, `claim`);
 - `records`: what was measured for a claim, in a chapter's outputs (`record_claim`) and in `results/`;
+- `findings`: a verdict with its numbers, for both;
 - `scoreboard`: both joined with the paper's own figures (`scoreboard_rows`, `scoreboard_html`).
 """
 
@@ -17,6 +18,7 @@ from lib.papers.cards import (
     load_card,
     load_cards,
 )
+from lib.papers.findings import Finding
 from lib.papers.records import (
     CLAIM_MIME,
     RESULTS,
@@ -42,6 +44,7 @@ __all__ = [
     "ClaimRecord",
     "ClaimTest",
     "DataSet",
+    "Finding",
     "Line",
     "Margin",
     "Measurement",
