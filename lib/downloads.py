@@ -227,13 +227,9 @@ def _transfer_once(url: str, part: Path) -> None:
             disable=None,
         )
         with part.open("ab" if have else "wb") as out, bar:
-            arrived = 0
-            for piece in answer.iter_content(PIECE):
+            for piece in answer.iter_content(PIECE):  # raises when fewer bytes come than were promised
                 out.write(piece)
-                arrived += len(piece)
                 bar.update(len(piece))
-        if arrived < length:
-            raise requests.ConnectionError("the connection was cut")
 
 
 def _require_space(part: Path, length: int, url: str) -> None:

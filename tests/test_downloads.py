@@ -170,6 +170,7 @@ def test_without_a_checksum_no_halves_are_joined(root, server):
     with pytest.raises(UserError, match=r"cannot be reached \(.*\)\. Try again later.*BOOK_DATA\.$"):
         get("set", remote)
     assert there(root) == []
+    (root / "set" / "data.bin.part").write_bytes(PAYLOAD[:100])  # left by Ctrl-C
     get("set", remote)
     assert [wanted for _, wanted in server.asked] == ["", ""]
     assert (root / "set" / "data.bin").read_bytes() == PAYLOAD

@@ -174,6 +174,17 @@ def test_a_wav_file_written_to_a_pipe_is_read(tmp_path):
     assert len(read_audio(path)) == 16_000
 
 
+def test_a_cut_file_is_known_behind_other_chunks_too(tmp_path):
+    wav = write(tmp_path / "a.wav", tone()).read_bytes()
+    odd = b"note" + struct.pack("<I", 5) + b"words" + b"\0"  # chunks of odd length are followed by a zero
+    path = tmp_path / "b.wav"
+    path.write_bytes(wav[:36] + odd + wav[36:])
+    assert len(read_audio(path)) == 16_000
+    path.write_bytes((wav[:36] + odd + wav[36:])[:-1_000])
+    with pytest.raises(UserError, match="is truncated"):
+        read_audio(path)
+
+
 @pytest.mark.parametrize(
     ("value", "message"), [(np.nan, "no numbers"), (np.inf, "no numbers"), (-30_000.0, "scale them")]
 )

@@ -312,6 +312,12 @@ def test_shares_are_met_as_nearly_as_whole_speakers_allow(seed):
         assert abs(np.mean([sizes[int(name[1:])] for name in spoken]) - sizes.mean()) < 4  # not only the large ones
 
 
+def test_one_large_speaker_does_not_upset_the_shares():
+    groups = ["large"] * 80 + [f"s{number}" for number in range(20)]
+    sides = split_by_group(groups, ["x"] * 100)
+    assert {side: len(found) for side, found in sides.items()} == {"train": 80, "valid": 10, "test": 10}
+
+
 def test_a_class_that_one_speaker_has_is_trained_on():
     groups = [f"s{number}" for number in range(20) for _ in range(10)]
     for number in range(20):
