@@ -39,8 +39,9 @@ class Clips:
         return len(self.labels)
 
     def subset(self, indices: Tensor | Sequence[int]) -> "Clips":
-        """Some of the clips, in this order."""
+        """Some of the clips, in this order; a mask, bool (n,), takes those where it is true."""
         indices = torch.as_tensor(indices)
+        indices = indices.nonzero().flatten() if indices.dtype == torch.bool else indices.long()
         return replace(
             self,
             waveforms=self.waveforms[indices],
@@ -95,7 +96,7 @@ def clips_of(speech: SpeechSet, seconds: float, class_names: Sequence[str] | Non
         waveforms=torch.stack([placed(speech.waveform(index), samples) for index in range(len(speech))]),
         labels=torch.tensor([numbers.get(one.label, numbers.get(UNKNOWN, -1)) for one in speech.utterances]),
         class_names=names,
-        words=tuple(one.text or one.label for one in speech.utterances),
+        words=tuple("" if one.label == SILENCE else one.text or one.label for one in speech.utterances),
     )
 
 
