@@ -26,7 +26,7 @@ STEEPEST = 1.5
 
 
 class NoiseBank:
-    """Background noise to cut from: a corpus's own recordings if it has some, else coloured noise."""
+    """Background noise to cut from: coloured noise, and as many rows of a corpus's own recordings if it has some."""
 
     def __init__(self, clips: Clips, seed: int):
         samples = clips.waveforms.shape[1]
@@ -34,9 +34,9 @@ class NoiseBank:
         exponents = uniform(BANK_ROWS, 0, STEEPEST, source)
         self.rows = coloured_noise(BANK_ROWS, BANK_LENGTH * samples, source, exponents)
         if clips.noises:
-            recorded = [_looped(noise, self.rows.shape[1]) for noise in clips.noises]
-            power = torch.stack(recorded).square().mean(1, keepdim=True).sqrt().clamp_min(1e-9)
-            self.rows = torch.cat([self.rows[: len(recorded)], torch.stack(recorded) / power])
+            recorded = torch.cat([_cut(noise, self.rows.shape[1]) for noise in clips.noises])
+            level = recorded.square().mean(1, keepdim=True).sqrt().clamp_min(1e-9)
+            self.rows = torch.cat([self.rows[: len(recorded)], recorded / level])
         self.samples = samples
 
     def draw(self, count: int, source: torch.Generator) -> Tensor:
@@ -49,8 +49,11 @@ class NoiseBank:
         )
 
 
-def _looped(waveform: Tensor, samples: int) -> Tensor:
-    return waveform.repeat(-(-samples // len(waveform)))[:samples]
+def _cut(waveform: Tensor, samples: int) -> Tensor:
+    """A recording as rows (n, samples); one that is too short for a row is repeated, else its odd end is lost."""
+    if len(waveform) < samples:
+        waveform = waveform.repeat(-(-samples // len(waveform)))
+    return waveform[: len(waveform) // samples * samples].reshape(-1, samples)
 
 
 def speech_power(clips: Clips) -> float:
@@ -116,18 +119,21 @@ class Stream:
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         """Features and classes of a step, on the device."""
         if step < len(self._kept):
-            return self._kept[step].float(), self.clips.labels[self.order.batch(step)]
-        sound, labels = self.waveforms(step)
-        # half precision here and in what is kept, so that both are the same
-        features = self.extract(sound.to(self.device)).half()
+            features, labels = self._kept[step], self.clips.labels[self.order.batch(step)]
+        else:
+            sound, labels = self.waveforms(step)
+            features = self._heard(sound)
         return features.float(), labels.to(self.device)
 
     def keep(self, steps: int) -> "Stream":
         """Compute the first batches once, for several networks that are to hear the same (some 250 kB a step)."""
         for step in range(len(self._kept), steps):
-            sound, _ = self.waveforms(step)
-            self._kept.append(self.extract(sound).half())
+            self._kept.append(self._heard(self.waveforms(step)[0]))
         return self
+
+    def _heard(self, sound: Tensor) -> Tensor:
+        """Features in half precision, kept or not, so that both are the same."""
+        return self.extract(sound.to(self.device)).half()
 
 
 def augmented(
