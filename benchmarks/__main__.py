@@ -6,10 +6,10 @@ from itertools import chain
 
 import torch
 
-from benchmarks import cud, speech
+from benchmarks import cenet, cud, speech
 from lib.errors import UserError
 
-PARTS = {"cud": cud.benchmarks, "speech": speech.benchmarks}
+PARTS = {"cud": cud.benchmarks, "speech": speech.benchmarks, "cenet": cenet.benchmarks}
 
 
 def main() -> int:

@@ -30,26 +30,40 @@ BATCH = 64
 class RingBuffer:
     """The last ``length`` rows of an endless sequence, each found by its number in the whole of it.
 
+    It has twice the room, and when that is full its newer half moves to the front: so what is read lies in one piece
+    and need not be copied, and a row is moved once at most.
+
     Attributes:
         written: rows so far; those from ``written - length`` on can still be read.
     """
 
     def __init__(self, length: int, row: tuple[int, ...] = ()):
-        self.rows = torch.zeros(length, *row)
+        self.length = length
+        self.rows = torch.zeros(2 * length, *row)
+        self.first = 0  # number of the row at place 0
         self.written = 0
 
     def write(self, rows: Tensor) -> None:
         """Append rows (n, ...), of which the oldest of all are forgotten."""
-        kept = rows[-len(self.rows) :]
-        places = torch.arange(self.written + len(rows) - len(kept), self.written + len(rows)) % len(self.rows)
-        self.rows[places] = kept
-        self.written += len(rows)
+        kept = rows[-self.length :]
+        skipped = len(rows) - len(kept)
+        self.written += skipped
+        place = self.written - self.first
+        if place + len(kept) > len(self.rows):
+            stay = 0 if skipped else self.length - len(kept)
+            self.rows[:stay] = self.rows[place - stay : place].clone()
+            self.first, place = self.written - stay, stay
+        self.rows[place : place + len(kept)] = kept
+        self.written += len(kept)
 
     def read(self, first: int, stop: int) -> Tensor:
-        """Rows first ... stop - 1 (n, ...). Raises ValueError for rows that are not there yet, or no more."""
-        if not max(0, self.written - len(self.rows)) <= first <= stop <= self.written:
-            raise ValueError(f"rows {first} ... {stop} are not among the last {len(self.rows)} of {self.written}")
-        return self.rows[torch.arange(first, stop) % len(self.rows)]
+        """Rows first ... stop - 1 (n, ...), to be used before the next ones are written.
+
+        Raises ValueError for rows that are not there yet, or no more.
+        """
+        if not max(0, self.written - self.length) <= first <= stop <= self.written:
+            raise ValueError(f"rows {first} ... {stop} are not among the last {self.length} of {self.written}")
+        return self.rows[first - self.first : stop - self.first]
 
 
 class Resampler:
@@ -135,7 +149,7 @@ class StreamingSpotter:
         count = config.frames(samples)
         inside = [frame for frame in range(count) if _lies_inside(config, frame, samples)]
         self.inside = range(inside[0], inside[-1] + 1) if inside else range(0)
-        self.ends = [frame for frame in range(count) if frame not in self.inside]
+        self.ends = torch.tensor([frame for frame in range(count) if frame not in self.inside], dtype=torch.long)
         self.sound = RingBuffer(max(samples, self.hop + config.reach + config.hop))
         self.frames = RingBuffer(max(count, self.hop // config.hop), (config.width,))  # the stream's, from inside[0] on
         self.frames_computed = 0
@@ -165,10 +179,15 @@ class StreamingSpotter:
                 times.append(self.sound.written / self.config.sample_rate)
             samples = samples[step:]
             if heard and (len(heard) == BATCH or not len(samples)):
-                posteriors = self.spotter.model.eval()(torch.stack(heard)).softmax(1).cpu()
-                found += map(Moment, times, posteriors)
+                found += map(Moment, times, self._posteriors(torch.stack(heard)))
                 times, heard = [], []
         return found
+
+    def _posteriors(self, features: Tensor) -> Tensor:
+        model = self.spotter.model
+        if model.training:  # asked, because eval() goes through all modules: a tenth of a moment's time
+            model.eval()
+        return model(features.to(_device(self.spotter))).softmax(1).cpu()
 
     def _window(self) -> Tensor:
         """Features (frames, width) of the window that ends here."""
@@ -180,9 +199,9 @@ class StreamingSpotter:
         if self.inside and new:
             span = config.frame_span(new[0])[0], config.frame_span(new[-1])[1]
             sounds.append(self.sound.read(*span).unfold(0, config.reach, config.hop))
-        if self.ends:
+        if len(self.ends):
             whole = extended(self.sound.read(start, stop)[None], config)[0]
-            sounds.append(whole.unfold(0, config.reach, config.hop)[self.ends])
+            sounds.append(whole.unfold(0, config.reach, config.hop).index_select(0, self.ends))
         fresh = torch.cat(sounds)  # (frames, reach): each frame's own samples
         fresh = self.extract(fresh.to(_device(self.spotter)))[:, 0].cpu()
         self.frames_computed += len(fresh)
