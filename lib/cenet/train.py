@@ -14,6 +14,7 @@ from lib.cenet.stream import Stream
 from lib.cenet.task import Task
 from lib.errors import UserError
 from lib.speech.augment.masking import SpecAugment, spec_augment
+from lib.training.digest import weights_digest
 from lib.training.loop import LoopSettings, train_loop
 from lib.training.run import Run
 from lib.training.schedule import learning_rate, set_learning_rate
@@ -42,17 +43,19 @@ def train(
             random, with γ = 0.
 
     Raises:
-        UserError: fewer than two classes, a checkpoint that cannot be used, a diverged loss.
+        UserError: fewer than two classes, clips or a start that do not fit, a checkpoint that cannot be used, a
+            diverged loss.
     """
     run = run or Run()
     clips = data.clips if isinstance(data, Stream) else data
     _check(clips)
     stream = data if isinstance(data, Stream) else _stream(clips, config, run)
+    _check_fit(stream, config)
     model = KeywordModel(config, len(clips.class_names), derive_seed(run.seed, "model")).to(run.device)
     # the statistics are those of rank 0's batches on every device
     model.normalise.fit(torch.cat([stream.batch(step)[0] for step in range(FITTED_STEPS)]))
     if start is not None:
-        _take_over(model, start.model)
+        _take_over(model, start, config)
     model.train()
     optimizer = _optimizer(model, config.recipe, run)
     called, stepped = model, optimizer
@@ -92,6 +95,8 @@ def train(
         "cenet": config.to_dict(), "class_names": list(clips.class_names), "data": clips.name, "seed": run.seed,
         "accumulate": run.accumulate, "task": {} if task is None else asdict(task),
     }  # fmt: skip
+    if start is not None:
+        about["source"] = {"weights": weights_digest(start.model)}
     state = TrainingState(
         kind=KIND, config=about, modules={"model": model}, optimizers={recipe.optimiser: optimizer}, fabric=run.fabric
     )
@@ -110,13 +115,14 @@ def rate_of(recipe: RecipeConfig, step: int) -> float:
     return learning_rate(step, base=recipe.learning_rate, warmup=recipe.warmup, total=recipe.steps)
 
 
-def _take_over(model: KeywordModel, source: KeywordModel) -> None:
-    wanted, found = model.state_dict(), source.state_dict()
+def _take_over(model: KeywordModel, source: Spotter, config: KeywordConfig) -> None:
+    wanted, found = model.state_dict(), source.model.state_dict()
     taken = {name: value for name, value in found.items() if name in wanted and "classifier" not in name}
-    try:
-        model.load_state_dict(wanted | taken)
-    except RuntimeError:
-        raise UserError("The network to start from has other widths or features: start from one of the same.") from None
+    missing = [name for name in wanted.keys() - taken.keys() if "classifier" not in name and ".graphs." not in name]
+    same = not missing and all(wanted[name].shape == value.shape for name, value in taken.items())
+    if not same or source.config.features != config.features:
+        raise UserError("The network to start from has other layers or features: start from one of the same.")
+    model.load_state_dict(wanted | taken)
 
 
 def _check(clips: Clips) -> None:
@@ -131,6 +137,18 @@ def _check(clips: Clips) -> None:
         raise UserError(f"{clips.name} has no clip of the class '{empty[0]}' to train on: add some, or leave it out.")
     if not torch.isfinite(clips.waveforms).all():
         raise UserError(f"{clips.name} holds NaN or infinity: remove those recordings.")
+
+
+def _check_fit(stream: Stream, config: KeywordConfig) -> None:
+    """Refuse what the trained spotter would not hear in the same way later."""
+    samples = round(config.seconds * config.features.sample_rate)
+    if stream.clips.waveforms.shape[1] != samples:
+        raise UserError(
+            f"{stream.clips.name} has clips of {stream.clips.waveforms.shape[1]} samples and the spotter is to hear "
+            f"{samples}: cut them to its {config.seconds:g} s."
+        )
+    if stream.features != config.features:
+        raise UserError("The stream makes other features than the spotter has: make it from the same configuration.")
 
 
 def _stream(clips: Clips, config: KeywordConfig, run: Run) -> Stream:

@@ -1,0 +1,125 @@
+"""From measured numbers to verdicts: the claims of ``seeds/cenet.yml``, tested the same in the chapter and over seeds.
+
+Accuracies are in percent. Over several seeds it is the mean that must keep the claim with the card's margin.
+"""
+
+from collections.abc import Iterator, Sequence
+from statistics import mean
+from typing import Any
+
+from lib.cenet import comparison as names
+from lib.cenet.config import NETWORKS, PAPER_FEATURES
+from lib.cenet.model import build_network, network_multiplies
+from lib.papers import Finding, claim, number
+from lib.training.multiplies import count_parameters
+
+SYSTEM = "cenet"
+COMMANDS = "twelve commands spoken by espeak-ng in noise"
+TWO_WORDS = "two words far apart, spoken by espeak-ng"
+DIGITS = "Free Spoken Digits, one speaker left out"
+WORDS = "bed, cat and happy of Speech Commands, by speaker"
+NONE = "none needed"
+PERCENT = "percent"
+
+ByLabel = dict[str, dict[int, float]]
+"""Label -> seed -> percent."""
+
+
+def compared(claim_id: str, found: ByLabel, first: str, second: str, shown: Sequence[str] = ()) -> Finding:
+    """Whether the mean of ``first`` keeps the claim beside that of ``second``; further labels are shown with them."""
+    a, b = (mean(found[label].values()) for label in (first, second))
+    test = claim(SYSTEM, claim_id).test
+    gap = [found[first][seed] - found[second][seed] for seed in found[first]]
+    summary = f"{_capital(first)} has {number(a, 3)} %, {second} {number(b, 3)} %"
+    if len(gap) > 1:
+        summary += f"; the difference goes from {min(gap):+.1f} to {max(gap):+.1f} points over {len(gap)} seeds"
+    values = [
+        {"label": label, "seed": seed, "value": value, "unit": PERCENT}
+        for label in dict.fromkeys((first, second, *shown))
+        for seed, value in found[label].items()
+    ]
+    return Finding(claim_id, test.holds([a, b]), summary + ".", values)
+
+
+def parameters(claim_id: str, network: str) -> Finding:
+    """The number of weights beside the published one, in thousands."""
+    figure = claim(SYSTEM, claim_id).figure
+    count = count_parameters(build_network(NETWORKS[network], 12)) / 1000
+    held = claim(SYSTEM, claim_id).test.holds([count, figure])
+    summary = f"{network} has {1000 * count:,.0f} parameters here, {figure} thousand in the paper."
+    value = {"label": network, "seed": 0, "value": count, "unit": "thousand parameters"}
+    return Finding(claim_id, held, summary, [value])
+
+
+def multiplies(claim_id: str = "multiplies-cenet-6", network: str = "cenet-6") -> Finding:
+    """Multiplies by weights of one second at the paper's features, beside the published number, in millions."""
+    figure = claim(SYSTEM, claim_id).figure
+    frames = PAPER_FEATURES.frames(PAPER_FEATURES.sample_rate)
+    count = network_multiplies(NETWORKS[network], frames, PAPER_FEATURES.width).by_weights / 1e6
+    held = claim(SYSTEM, claim_id).test.holds([count, figure])
+    summary = (
+        f"{network} needs {number(count, 3)} million multiplies by our count, {figure} million in the paper, whose "
+        "way of counting is not known."
+    )
+    value = {"label": network, "seed": 0, "value": count, "unit": "million multiplies"}
+    return Finding(claim_id, held, summary, [value])
+
+
+def counted() -> Iterator[Finding]:
+    """The claims that need no training."""
+    for network in ("cenet-6", "cenet-24", "cenet-40", "cenet-gcn-6", "cenet-gcn-24", "cenet-gcn-40"):
+        yield parameters(f"parameters-{network.removeprefix('cenet-') if 'gcn' in network else network}", network)
+    yield multiplies()
+
+
+def of_commands(found: ByLabel) -> Iterator[Finding]:
+    """The claims about the embedded commands, as far as the networks were trained."""
+    pairs = {
+        "graph-gain": (names.GRAPH, names.PLAIN, (names.MIDDLE,)),
+        "graph-beats-equal-weights": (names.GRAPH, names.IDENTITY, ()),
+        "graph-beats-mean": (names.GRAPH, names.UNIFORM, ()),
+        "graph-beats-band": (names.GRAPH, names.BANDED, ()),
+        "scaled-scores": (names.GRAPH, names.UNSCALED, ()),
+        "as-good-as-bc-resnet": (names.GRAPH, names.BC, (names.TC, names.RES8)),
+    }
+    for claim_id, (first, second, shown) in pairs.items():
+        if first in found and second in found:
+            yield compared(claim_id, found, first, second, [label for label in shown if label in found])
+
+
+def of_long_range(pairs: ByLabel, same: ByLabel) -> Iterator[Finding]:
+    """The claims about two words far apart."""
+    graph, none = names.LONG_RANGE["learned"], names.LONG_RANGE[None]
+    yield compared("long-range", pairs, graph, none)
+    yield compared("long-range-meeting", same, graph, none, [label for label in same if label == names.IDENTITY])
+    if names.UNIFORM in same:
+        yield compared("long-range-edges", same, graph, names.UNIFORM)
+
+
+def findings(studies: Sequence[dict[str, Any]]) -> Iterator[tuple[Finding, str, str]]:
+    """All claims over the seeds of a study: (finding, preset, data)."""
+    for finding in counted():
+        yield finding, "paper", NONE
+    embedded = {
+        label: {one["seed"]: 100 * one["embedded"][label]["accuracy"] for one in studies}
+        for label in studies[0]["embedded"]
+    }
+    for finding in of_commands(embedded):
+        yield finding, "scaled", COMMANDS
+    pairs, same = (
+        {label: {one["seed"]: 100 * one["long_range"][question][label] for one in studies} for label in labels}
+        for question, labels in studies[0]["long_range"].items()
+    )
+    for finding in of_long_range(pairs, same):
+        yield finding, "scaled", TWO_WORDS
+    for place, data in (("digits", DIGITS), ("words", WORDS)):
+        if all(place in one for one in studies):
+            found = {
+                label: {one["seed"]: 100 * one[place][label] for one in studies}
+                for label in (names.GRAPH, names.PLAIN, names.BC)
+            }
+            yield compared("as-good-as-bc-resnet", found, names.GRAPH, names.BC, (names.PLAIN,)), "real", data
+
+
+def _capital(label: str) -> str:
+    return label[0].upper() + label[1:]

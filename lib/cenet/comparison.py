@@ -1,0 +1,80 @@
+"""What is compared with what: the networks of the chapter at one budget, on the same clips in the same order."""
+
+from dataclasses import replace
+
+from lib.cenet.clips import Clips, command_task
+from lib.cenet.config import GraphConfig, KeywordConfig, scaled, with_network
+from lib.cenet.long_range import long_range_clips, shallow
+from lib.cenet.spotter import Spotter
+from lib.cenet.stream import Stream, noisy
+from lib.cenet.task import COMMANDS, TEST_DRAWS, TEST_SNR
+from lib.cenet.train import train
+from lib.speech.spoken import load
+from lib.training.run import Run
+from lib.training.seeding import derive_seed
+
+PLAIN, GRAPH = "CENet-6", "CENet-GCN-6"
+UNSCALED = "CENet-GCN-6, scores as published"
+IDENTITY, UNIFORM, BANDED = "each place sees itself", "plain mean of all places", "near places only"
+MIDDLE = "graph at stage 2 only"
+TC, RES8, BC = "TC-ResNet8", "res8-narrow", "BC-ResNet-1"
+
+CONTROLS = {IDENTITY: "identity", UNIFORM: "uniform", BANDED: "banded"}
+"""The graph module with other edges, at equal weights."""
+
+PAIRS, SAME = "pairs", "same"
+LONG_RANGE = {None: "no graph", "learned": "graph", "identity": IDENTITY, "uniform": UNIFORM, "banded": BANDED}
+LONG_RANGE_CLIPS, LONG_RANGE_TESTS = 2000, 600
+PAIR_STEPS, SAME_STEPS = 250, 250
+
+
+def networks(config: KeywordConfig | None = None) -> dict[str, KeywordConfig]:
+    """Every network that is trained on the embedded commands, by its label; all else is ``config``'s, or scaled's."""
+    base = config or scaled()
+
+    def graph(**settings) -> KeywordConfig:
+        named = with_network(base, "cenet-gcn-6")
+        return replace(named, network=replace(named.network, graph=GraphConfig(**{"scaled": True} | settings)))
+
+    return {
+        TC: with_network(base, "tc-resnet8"),
+        RES8: with_network(base, "res8-narrow"),
+        BC: with_network(base, "bc-resnet-1"),
+        PLAIN: with_network(base, "cenet-6"),
+        GRAPH: graph(),
+        UNSCALED: graph(scaled=False),
+        **{label: graph(adjacency=kind) for label, kind in CONTROLS.items()},
+        MIDDLE: graph(stages=(2,)),
+    }
+
+
+def commands(split: str, seconds: float = 1.0) -> Clips:
+    """The embedded commands without noise: ten keywords, unknown and silence."""
+    return command_task(load(COMMANDS, split), COMMANDS.keywords, seconds)
+
+
+def commands_in_noise(seconds: float = 1.0, seed: int = 0) -> Clips:
+    """The test: unseen voices, every clip three times in noise of its own."""
+    clips = commands("test", seconds)
+    return noisy(clips.subset(list(range(len(clips))) * TEST_DRAWS), TEST_SNR, seed)
+
+
+def long_range_trained(
+    question: str, adjacency: str | None, stream: Stream, run: Run, start: Spotter | None = None
+) -> Spotter:
+    """The shallow network on two words far apart, with a graph of that kind or none."""
+    steps = PAIR_STEPS if question == PAIRS else SAME_STEPS
+    return train(shallow(adjacency, steps=steps), stream, run, start=start)
+
+
+def long_range_stream(question: str, seed: int) -> Stream:
+    """The training batches of a question, the same for every network."""
+    clips = long_range_clips(load(COMMANDS, "train"), question, LONG_RANGE_CLIPS, derive_seed(seed, "train"))
+    steps = PAIR_STEPS if question == PAIRS else SAME_STEPS
+    return Stream(clips, shallow(None, steps=steps), seed).keep(steps)
+
+
+def long_range_test(question: str, seed: int) -> Clips:
+    """Other voices, in noise."""
+    clips = long_range_clips(load(COMMANDS, "test"), question, LONG_RANGE_TESTS, derive_seed(seed, "test"))
+    return noisy(clips, TEST_SNR, seed)
