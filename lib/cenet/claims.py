@@ -5,11 +5,12 @@ Accuracies are in percent. Over several seeds it is the mean that must keep the 
 
 from collections.abc import Iterator, Sequence
 from statistics import mean
-from typing import Any
 
 from lib.cenet import comparison as names
+from lib.cenet import study
 from lib.cenet.config import NETWORKS, PAPER_FEATURES
 from lib.cenet.model import build_network, network_multiplies
+from lib.cenet.study import ByLabel, Study
 from lib.papers import Finding, claim, number
 from lib.training.multiplies import count_parameters
 
@@ -20,9 +21,6 @@ DIGITS = "Free Spoken Digits, one speaker left out"
 WORDS = "bed, cat and happy of Speech Commands, by speaker"
 NONE = "none needed"
 PERCENT = "percent"
-
-ByLabel = dict[str, dict[int, float]]
-"""Label -> seed -> percent."""
 
 
 def compared(claim_id: str, found: ByLabel, first: str, second: str, shown: Sequence[str] = ()) -> Finding:
@@ -96,28 +94,16 @@ def of_long_range(pairs: ByLabel, same: ByLabel) -> Iterator[Finding]:
         yield compared("long-range-edges", same, graph, names.UNIFORM)
 
 
-def findings(studies: Sequence[dict[str, Any]]) -> Iterator[tuple[Finding, str, str]]:
+def findings(studies: Sequence[Study]) -> Iterator[tuple[Finding, str, str]]:
     """All claims over the seeds of a study: (finding, preset, data)."""
     for finding in counted():
         yield finding, "paper", NONE
-    embedded = {
-        label: {one["seed"]: 100 * one["embedded"][label]["accuracy"] for one in studies}
-        for label in studies[0]["embedded"]
-    }
-    for finding in of_commands(embedded):
+    for finding in of_commands(study.embedded(studies)):
         yield finding, "scaled", COMMANDS
-    pairs, same = (
-        {label: {one["seed"]: 100 * one["long_range"][question][label] for one in studies} for label in labels}
-        for question, labels in studies[0]["long_range"].items()
-    )
-    for finding in of_long_range(pairs, same):
+    for finding in of_long_range(study.long_range(studies, names.PAIRS), study.long_range(studies, names.SAME)):
         yield finding, "scaled", TWO_WORDS
     for place, data in (("digits", DIGITS), ("words", WORDS)):
-        if all(place in one for one in studies):
-            found = {
-                label: {one["seed"]: 100 * one[place][label] for one in studies}
-                for label in (names.GRAPH, names.PLAIN, names.BC)
-            }
+        if found := study.recordings(studies, place):
             yield compared("as-good-as-bc-resnet", found, names.GRAPH, names.BC, (names.PLAIN,)), "real", data
 
 

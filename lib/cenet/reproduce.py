@@ -1,6 +1,5 @@
 """``papers reproduce cenet``: the card's claims over several seeds, and the study that the chapter draws from."""
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -11,6 +10,7 @@ from lib.cenet.comparison import LONG_RANGE, PAIRS, SAME
 from lib.cenet.config import RecipeConfig, real, with_network
 from lib.cenet.evaluate import evaluate, noise_sweep
 from lib.cenet.stream import Stream
+from lib.cenet.study import Study
 from lib.cenet.task import Task, load_task
 from lib.cenet.train import train
 from lib.downloads import data_root
@@ -19,18 +19,12 @@ from lib.papers import Measurement
 from lib.training.run import Run
 from lib.training.side_by_side import side_by_side
 
-FILE = "cenet-study.json"
 LEVELS = (20.0, 10.0, 5.0, 0.0)
 REAL_STEPS = 500
 REAL_NETWORKS = {comparison.GRAPH: "cenet-gcn-6", comparison.PLAIN: "cenet-6", comparison.BC: "bc-resnet-1"}
 WORDS = ("bed", "cat", "happy")
 SWEPT = (comparison.PLAIN, comparison.GRAPH, comparison.UNIFORM)
 """Whose accuracy is also taken at every level of noise."""
-
-Study = dict[str, Any]
-"""One seed, in plain JSON types: ``seed``, ``embedded`` (label -> accuracy, area, seconds, gammas, noise),
-``long_range`` (question -> label -> accuracy), ``digits`` and ``words`` (label -> accuracy; with the left-out speaker),
-``minutes``. What a machine without the recordings cannot measure is not there."""
 
 
 def study(seed: int) -> Study:
@@ -141,8 +135,3 @@ def measurements(studies: Sequence[Study]) -> list[Measurement]:
         finding.measured(claims.SYSTEM, preset=preset, data=data, minutes=minutes)
         for finding, preset, data in claims.findings(studies)
     ]
-
-
-def as_json(studies: Sequence[Study]) -> bytes:
-    """The file that the chapter reads."""
-    return (json.dumps(list(studies), indent=1, ensure_ascii=False) + "\n").encode()

@@ -14,7 +14,7 @@ from lib.figures.style import book_style, new_figure
 _plain = FuncFormatter(lambda value, _: f"{value:g}")
 
 
-def _line_style(mark: Mark) -> dict:
+def line_style(mark: Mark) -> dict:
     """Dash lengths of the palette are pixels; Matplotlib counts in line widths."""
     return {"color": mark.light, "linestyle": (0, tuple(d / 1.6 for d in mark.dash)) if mark.dash else "-"}
 
@@ -26,7 +26,7 @@ def _log_height(axis: Axes) -> None:
     axis.yaxis.set_minor_formatter(NullFormatter())
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
     """a, b and c."""
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
@@ -57,14 +57,14 @@ def plot_losses(
         log: logarithmic loss axis.
     """
     with book_style():
-        figure = new_figure(6.4, 3.0, f"The {ylabel} over the iterations of training, for {_listed(list(losses))}.")
+        figure = new_figure(6.4, 3.0, f"The {ylabel} over the iterations of training, for {listed(list(losses))}.")
         axis = figure.add_subplot()
         for name, mark in marks(list(losses)).items():
             values = np.asarray(losses[name], dtype=float)
             steps = np.arange(1, len(values) + 1)
             thin = slice(None, None, max(1, len(values) // 250))  # more points only make the picture heavy
             axis.plot(steps[thin], values[thin], color=mark.light, alpha=0.2, linewidth=0.6)
-            axis.plot(steps, moving_average(values, window), label=name, **_line_style(mark))
+            axis.plot(steps, moving_average(values, window), label=name, **line_style(mark))
         if log:
             _log_height(axis)
         axis.set_xlabel("iteration")
@@ -100,7 +100,7 @@ def plot_quality(
     datasets = list(dict.fromkeys(r["dataset"] for r in records))
     look = marks(list(dict.fromkeys(r["method"] for r in records)), order)
     with book_style():
-        alt = f"Quality against network calls on {_listed(datasets)}, for {_listed(list(look))}; lower is better."
+        alt = f"Quality against network calls on {listed(datasets)}, for {listed(list(look))}; lower is better."
         width = max(4.6, 3.4 * len(datasets))
         figure = new_figure(width, 3.5, alt)
         for number, dataset in enumerate(datasets):
@@ -108,7 +108,7 @@ def plot_quality(
             here = [r for r in records if r["dataset"] == dataset]
             for record in here:
                 mark = look[record["method"]]
-                style = _line_style(mark)
+                style = line_style(mark)
                 axis.plot(record["nfe"], record["value"], marker=mark.marker, label=record["method"], **style)
                 if "low" in record and "high" in record:
                     axis.fill_between(
@@ -135,7 +135,7 @@ def plot_order(x: Sequence[float], y: Sequence[float], names: Sequence[str], *, 
     if not len(x) == len(y) == len(names):
         raise UserError("x, y and names must have the same length.")
     with book_style():
-        figure = new_figure(5.2, 3.2, f"{ylabel} against {xlabel}, one point each for {_listed(list(names))}.")
+        figure = new_figure(5.2, 3.2, f"{ylabel} against {xlabel}, one point each for {listed(list(names))}.")
         axis = figure.add_subplot()
         for (name, mark), horizontal, vertical in zip(marks(list(names)).items(), x, y, strict=True):
             axis.plot([horizontal], [vertical], marker=mark.marker, color=mark.light, markersize=8, linestyle="")

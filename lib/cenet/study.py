@@ -1,0 +1,75 @@
+"""What ``papers reproduce cenet`` keeps beside the verdicts: every number of every seed, as the chapter draws them."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lib.errors import UserError
+from lib.papers import RESULTS
+
+FILE = "cenet-study.json"
+
+Study = dict[str, Any]
+"""One seed, in plain JSON types: ``seed``, ``embedded`` (label -> accuracy, area, cpu_seconds, gammas, noise),
+``long_range`` (question -> label -> accuracy), ``digits`` and ``words`` (label -> accuracy; with the left-out speaker),
+``minutes``. What a machine without the recordings cannot measure is not there. Accuracies are shares."""
+
+ByLabel = dict[str, dict[int, float]]
+"""Label -> seed -> percent."""
+
+
+def as_json(studies: Sequence[Study]) -> bytes:
+    """The content of the file."""
+    return (json.dumps(list(studies), indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def load_studies(folder: Path | str = RESULTS) -> list[Study]:
+    """The studies of all seeds. Raises UserError when there are none, or they cannot be read."""
+    path = Path(folder) / FILE
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"There is no {path}: run `papers reproduce cenet` first.") from None
+    except ValueError:
+        raise UserError(f"{path} is truncated or not JSON: run `papers reproduce cenet` again.") from None
+    if not isinstance(found, list) or not all(isinstance(one, dict) and "seed" in one for one in found):
+        raise UserError(f"{path} holds no studies of this chapter: run `papers reproduce cenet` again.")
+    return found
+
+
+def embedded(studies: Sequence[Study], key: str = "accuracy") -> ByLabel:
+    """The embedded commands: accuracy in percent, or another number as it stands."""
+    factor = 100 if key == "accuracy" else 1
+    return {
+        label: {one["seed"]: factor * one["embedded"][label][key] for one in studies}
+        for label in studies[0]["embedded"]
+    }
+
+
+def long_range(studies: Sequence[Study], question: str) -> ByLabel:
+    """Two words far apart: accuracy in percent."""
+    return {
+        label: {one["seed"]: 100 * one["long_range"][question][label] for one in studies}
+        for label in studies[0]["long_range"][question]
+    }
+
+
+def recordings(studies: Sequence[Study], place: str) -> ByLabel:
+    """``digits`` or ``words``: accuracy in percent on people; empty where they were not measured."""
+    if not all(place in one for one in studies):
+        return {}
+    labels = [label for label in studies[0][place] if label != "left_out"]
+    return {label: {one["seed"]: 100 * one[place][label] for one in studies} for label in labels}
+
+
+def noise(studies: Sequence[Study]) -> dict[str, dict[float, list[float]]]:
+    """Accuracy in percent at each level of noise, one value a seed: {label: {decibels: values}}."""
+    swept = [label for label, found in studies[0]["embedded"].items() if "noise" in found]
+    return {
+        label: {
+            row["snr"]: [100 * one["embedded"][label]["noise"][place]["accuracy"] for one in studies]
+            for place, row in enumerate(studies[0]["embedded"][label]["noise"])
+        }
+        for label in swept
+    }
