@@ -93,11 +93,12 @@ def load_spotter(folder: Path | str) -> Spotter:
     """Read a checkpoint of ``lib.cenet.train``. Raises UserError when that is not possible."""
     tensors, settings = load_checkpoint(folder, KIND)
     names = settings.get("class_names")
-    if not isinstance(settings.get("cenet"), dict) or not isinstance(names, list) or len(names) < 2:
+    task, seed = settings.get("task", {}), settings.get("seed", 0)
+    whole = isinstance(settings.get("cenet"), dict) and isinstance(task, dict) and isinstance(seed, int)
+    if not whole or not isinstance(names, list) or len(names) < 2:
         raise UserError(f"config.json in {folder} has no keyword spotter: it is not a checkpoint of ours.")
     config = KeywordConfig.from_dict(settings["cenet"])
     model = KeywordModel(config, len(names))
     restore_module(model, tensors, "module.model.", folder)
     model.eval().requires_grad_(False)
-    task, seed = settings.get("task", {}), settings.get("seed", 0)
     return Spotter(config, model, tuple(map(str, names)), str(settings.get("data", "")), seed, task)
