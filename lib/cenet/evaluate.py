@@ -8,6 +8,7 @@ from torch import Tensor
 from lib.cenet.clips import SILENCE, UNKNOWN, Clips
 from lib.cenet.spotter import Spotter
 from lib.cenet.stream import noisy
+from lib.errors import UserError
 from lib.speech.metrics.classification import accuracy, class_accuracies, confusion_matrix, wilson_interval
 from lib.speech.metrics.keyword import KeywordCurves, keyword_curves
 
@@ -35,7 +36,12 @@ class Score:
 
 
 def evaluate(spotter: Spotter, clips: Clips) -> Score:
-    """Score a spotter on clips. Raises UserError when the classes are not those that it learnt."""
+    """Score a spotter on clips. Raises UserError when there is none, or the classes are not those that it learnt."""
+    if clips.class_names != spotter.class_names:
+        raise UserError(
+            f"{clips.name} has the classes {', '.join(clips.class_names)}, and the spotter learnt "
+            f"{', '.join(spotter.class_names)}: number the clips by those (class_names of lib.cenet.clips.clips_of)."
+        )
     posteriors = spotter.posteriors(clips.waveforms)
     predictions = posteriors.argmax(1)
     matrix = confusion_matrix(clips.labels, predictions, len(spotter.class_names))
