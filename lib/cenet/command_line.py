@@ -146,6 +146,7 @@ def _described(name: str, network: Any, features: Any) -> dict[str, Any]:
 
 def train(options: CENetTrainOptions) -> Report | None:
     """Train a keyword spotter, with or without the graph, or a network that it is compared with."""
+    from lib.cenet.config import with_settings
     from lib.cenet.task import EMBEDDED, Task, load_task, suited_seconds
     from lib.cenet.train import train as train_spotter
     from lib.training.run import Run
@@ -163,7 +164,7 @@ def train(options: CENetTrainOptions) -> Report | None:
     if seconds is None and not any(one.startswith("seconds=") for one in options.settings):
         seconds = suited_seconds(task)
     if seconds is not None:
-        config = replace(config, seconds=seconds)
+        config = with_settings(config, [f"seconds={seconds}"])
     heard = load_task(task, "train", config.seconds, with_valid=config.recipe.train_on_validation)
     fabric = launched_fabric(options, options.precision or "32-true")
     run = Run(

@@ -4,13 +4,14 @@ The records check types, ranges and unknown keys by pydantic; JSON goes both way
 """
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
 from lib.errors import UserError
+from lib.speech.audio import SAMPLE_RATE
 from lib.speech.features import FeatureConfig
 from lib.training.settings import changed
 
@@ -19,6 +20,8 @@ Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
+SMALLEST_MAP = 8
+"""Fewest frames, and fewest features of a frame, that every network can halve as often as it does."""
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -61,12 +64,21 @@ class CENetConfig:
     graph: GraphConfig | None = None
     family: Literal["cenet"] = "cenet"
 
+    @model_validator(mode="after")
+    def _channels_are_enough(self):
+        for channels, ratio in zip(self.channels, self.ratios, strict=False):
+            if channels < ratio:
+                raise ValueError(f"a block of {channels} channels has no middle of one in {ratio}: lower its ratio")
+        if self.graph and any(self.channels[stage] < 4 for stage in self.graph.stages):
+            raise ValueError("a graph works on 4 channels or more: widen its stage")
+        return self
+
 
 @dataclass(frozen=True, config=_STRICT)
 class TCResNetConfig:
     """TC-ResNet: channels of the first convolution and of each block. ``bands``: coefficients of a frame."""
 
-    channels: tuple[Count, ...] = (16, 24, 32, 48)
+    channels: Annotated[tuple[Count, ...], Field(min_length=1)] = (16, 24, 32, 48)
     bands: Count = 40
     dropout: Share = 0.5
     family: Literal["tc_resnet"] = "tc_resnet"
@@ -154,6 +166,12 @@ class AugmentConfig:
     time_mask: Annotated[int, Field(ge=0)] = 0
     frequency_mask: Annotated[int, Field(ge=0)] = 0
 
+    @model_validator(mode="after")
+    def _snr_rises(self):
+        if self.snr[0] > self.snr[1]:
+            raise ValueError(f"snr goes from its lower to its upper end, not from {self.snr[0]:g} to {self.snr[1]:g}")
+        return self
+
 
 @dataclass(frozen=True, config=_STRICT)
 class KeywordConfig:
@@ -168,8 +186,26 @@ class KeywordConfig:
     features: FeatureConfig
     recipe: RecipeConfig
     augment: AugmentConfig
-    seconds: Positive = 1.0
+    seconds: Annotated[float, Field(ge=0.2, le=10)] = 1.0
     data: str = "embedded"
+
+    @model_validator(mode="after")
+    def _parts_fit(self):
+        features, width = self.features, self.features.width
+        if features.sample_rate != SAMPLE_RATE:
+            raise ValueError(f"all sounds have {SAMPLE_RATE} Hz, and features.sample_rate is {features.sample_rate}")
+        if getattr(self.network, "bands", width) != width:
+            raise ValueError(
+                f"the network takes {self.network.bands} bands of a frame and the features have {width}: set "
+                "network.bands too"
+            )
+        frames = features.frames(round(self.seconds * SAMPLE_RATE))
+        if min(frames, width) < SMALLEST_MAP:
+            raise ValueError(
+                f"{self.seconds:g} s give {frames} frames of {width} features, and a network needs {SMALLEST_MAP} of "
+                "both: more seconds, a shorter features.hop_seconds or more features.bands"
+            )
+        return self
 
     def to_dict(self) -> dict:
         """Plain JSON types, for ``config.json``."""
@@ -257,11 +293,10 @@ def with_network(config: KeywordConfig, name: str) -> KeywordConfig:
     network = NETWORKS[name]
     if isinstance(network, CENetConfig) and network.graph and getattr(config.network, "graph", None):
         network = replace(network, graph=config.network.graph)
-    if hasattr(network, "bands"):
-        width = config.features.coefficients if config.features.kind == "mfcc" else config.features.bands
-        if width != network.bands:
-            network = replace(network, bands=width)
-    return replace(config, network=network)
+    values = asdict(network)
+    if "bands" in values:
+        values["bands"] = config.features.width
+    return KeywordConfig.from_dict(config.to_dict() | {"network": values})
 
 
 def with_settings(config: KeywordConfig, assignments: Iterable[str]) -> KeywordConfig:
