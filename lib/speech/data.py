@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from lib.errors import UserError
 from lib.speech.audio import SAMPLE_RATE, read_audio
 
 SPLITS = ("train", "valid", "test")
@@ -57,14 +58,16 @@ class SpeechSet:
 
     @property
     def labels(self) -> Tensor:
-        """int64 (n,): indices into `class_names`."""
+        """int64 (n,): indices into `class_names`. Raises UserError for a set without classes."""
+        if not self.class_names:
+            raise UserError(f"{self.name} has no classes: it says who speaks or what is said, not which class it is.")
         numbers = {name: number for number, name in enumerate(self.class_names)}
         return torch.tensor([numbers[one.label] for one in self.utterances], dtype=torch.int64)
 
     @property
     def speakers(self) -> tuple[str, ...]:
-        """Everybody who speaks, sorted."""
-        return tuple(sorted({one.speaker for one in self.utterances}))
+        """Everybody who is known to speak, sorted."""
+        return tuple(sorted({one.speaker for one in self.utterances} - {""}))
 
     def waveform(self, index: int) -> Tensor:
         """Samples of one utterance: float32 (samples,), in -1 ... 1. Raises UserError naming the file."""
@@ -81,7 +84,8 @@ class SpeechSet:
 
     def describe(self) -> str:
         """One line: what was loaded, what is only a part, what was skipped."""
-        text = f"{self.name} ({self.split}): {len(self)} utterances, {len(self.speakers)} speaker(s)"
+        known = f"{len(self.speakers)} speaker(s)" if self.speakers else "speakers unknown"
+        text = f"{self.name} ({self.split}): {len(self)} utterances, {known}"
         if self.class_names:
             text += f", {len(self.class_names)} class(es)"
         extras = [self.part] if self.part else []

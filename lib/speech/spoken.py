@@ -10,7 +10,6 @@ import contextlib
 import csv
 import hashlib
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -21,7 +20,7 @@ from pathlib import Path
 
 import lib
 from lib.errors import UserError
-from lib.files import at_home
+from lib.files import cache_root
 from lib.speech.data import SPLITS, SpeechSet, Utterance
 from lib.speech.espeak import library_version
 from lib.speech.spoken_corpora import (
@@ -57,15 +56,6 @@ NOTE = (
     "synthetic speech (espeak-ng {version}): every voice is a setting of one synthesiser, so figures measured on it "
     "do not carry over to people"
 )
-
-
-def cache_root() -> Path:
-    """The folder for what can be made again: BOOK_CACHE, $XDG_CACHE_HOME/papers-that-run, ~/.cache/papers-that-run."""
-    if os.environ.get("BOOK_CACHE"):
-        return at_home(os.environ["BOOK_CACHE"]).absolute()
-    base = os.environ.get("XDG_CACHE_HOME")
-    # The standard says that a relative XDG_CACHE_HOME does not count.
-    return (Path(base) if base and Path(base).is_absolute() else at_home("~/.cache")) / "papers-that-run"
 
 
 def folder_of(description: SpokenCorpus) -> Path:
