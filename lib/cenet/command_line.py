@@ -157,9 +157,8 @@ def train(options: CENetTrainOptions) -> Report | None:
     label = options.network or "own"
     out = options.out or Path("runs") / f"cenet-{config.name}-{label}-{options.seed}"
     require_new_run(out, options.resume)
-    task = Task(
-        data, tuple(options.words), options.unknown, tuple(options.test_speakers), options.all_speakers
-    )  # fmt: skip
+    words, test_speakers = tuple(dict.fromkeys(options.words)), tuple(dict.fromkeys(options.test_speakers))
+    task = Task(_wherever_it_is_read(data), words, options.unknown, test_speakers, options.all_speakers)
     seconds = options.seconds
     if seconds is None and not any(one.startswith("seconds=") for one in options.settings):
         seconds = suited_seconds(task)
@@ -188,6 +187,22 @@ def train(options: CENetTrainOptions) -> Report | None:
         "classes": list(spotter.class_names), "clips": len(heard.clips), "skipped": heard.skipped,
     }  # fmt: skip
     return Report(text, record)
+
+
+def _is_folder(data: str) -> bool:
+    """Whether --data names a folder and no known corpus."""
+    from lib.cenet.task import EMBEDDED
+    from lib.files import at_home
+    from lib.speech.corpora import CORPORA
+
+    return data not in (EMBEDDED, *CORPORA) and at_home(data).is_dir()
+
+
+def _wherever_it_is_read(data: str) -> str:
+    """The same data for a command that is given in another folder."""
+    from lib.files import at_home
+
+    return str(at_home(data).absolute()) if _is_folder(data) else data
 
 
 def _configuration(options: CENetTrainOptions, preset: str) -> "KeywordConfig":
@@ -244,26 +259,36 @@ def evaluate(options: CENetEvaluateOptions) -> Report:
         "skipped": heard.skipped, "notes": list(heard.notes), "seed": options.seed,
     }  # fmt: skip
     if options.snr:
-        found = noise_sweep(spotter, heard.clips, tuple(options.snr), options.seed)
+        clean = _recordings(options, spotter, clean=True).clips
+        found = noise_sweep(spotter, clean, tuple(options.snr), options.seed)
         record["noise"] = [{"snr": level, "accuracy": share} for level, share in found.items()]
     return Report(_table(record, score), record)
 
 
-def _recordings(options: CENetEvaluateOptions, spotter: "Spotter") -> "Heard":
-    from lib.cenet.clips import clips_of
-    from lib.cenet.task import EMBEDDED, Heard, Task, load_task
-    from lib.files import at_home
-    from lib.speech.folders import load_all
+def _recordings(options: CENetEvaluateOptions, spotter: "Spotter", clean: bool = False) -> "Heard":
+    from lib.cenet.task import Task, load_task
 
-    seconds = spotter.config.seconds
     own = Task.from_dict(spotter.task) if spotter.task else Task()
-    if options.data is None:
-        return _same_classes(load_task(own, options.split or "test", seconds), spotter)
-    if options.split is None and options.data != EMBEDDED and at_home(options.data).is_dir():
-        speech = load_all(at_home(options.data), spotter.class_names)
-        return Heard(clips_of(speech, seconds, spotter.class_names), speech.notes, speech.skipped)
-    task: Task = replace(own, data=options.data) if options.data == own.data else Task(options.data, own.words)
-    return _same_classes(load_task(task, options.split or "test", seconds), spotter)
+    if options.data is not None and options.split is None and _is_folder(options.data):
+        return _whole_folder(options.data, spotter)
+    data = own.data if options.data is None else _wherever_it_is_read(options.data)
+    task = own if data == own.data else Task(data, own.words)
+    return _same_classes(load_task(task, options.split or "test", spotter.config.seconds, clean=clean), spotter)
+
+
+def _whole_folder(data: str, spotter: "Spotter") -> "Heard":
+    """Every recording of a folder. Words that are no class count as ``unknown`` if the spotter has that class."""
+    from lib.cenet.clips import UNKNOWN, clips_of
+    from lib.cenet.task import Heard
+    from lib.files import at_home
+    from lib.speech.folders import load_all, require_classes
+
+    names = spotter.class_names
+    speech = require_classes(load_all(at_home(data), None if UNKNOWN in names else names), 1)
+    notes = speech.notes
+    if strange := sorted({one.label for one in speech.utterances} - set(names)):
+        notes += (f"no class of the spotter, so counted as '{UNKNOWN}': {', '.join(strange)}",)
+    return Heard(clips_of(speech, spotter.config.seconds, names), notes, speech.skipped)
 
 
 def _same_classes(heard: "Heard", spotter: "Spotter") -> "Heard":

@@ -58,9 +58,11 @@ def long_range_clips(
     """``count`` clips of two words of one voice, the classes alike in size, for one of ``QUESTIONS``.
 
     Raises:
-        UserError: a set in which no voice says the words.
+        UserError: an unknown question, no clip asked for, a set in which no voice says the words.
     """
     names = class_names(question)
+    if count < 1:
+        raise UserError(f"The set has 1 clip or more, not {count}.")
     firsts = FIRST if question == "pairs" else SECOND
     by_voice: dict[str, dict[str, list[int]]] = {}
     for index, one in enumerate(speech.utterances):

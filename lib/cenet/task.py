@@ -14,6 +14,7 @@ from lib.speech import speech_commands
 from lib.speech.audio import read_audio
 from lib.speech.corpora import load_speech
 from lib.speech.data import SpeechSet
+from lib.speech.folders import is_audio
 from lib.speech.spoken import KeywordCorpus, load
 from lib.speech.vad import speech_span
 
@@ -64,17 +65,18 @@ class Heard:
     skipped: dict[str, int]
 
 
-def load_task(task: Task, split: str, seconds: float, *, with_valid: bool = False) -> Heard:
+def load_task(task: Task, split: str, seconds: float, *, with_valid: bool = False, clean: bool = False) -> Heard:
     """The clips of one split.
 
     Args:
         with_valid: the training split with the speakers of the validation, which nothing here is chosen by.
+        clean: the embedded test clips once each and without their noise, to add another.
 
     Raises:
         UserError: no such data, words or speakers; nothing to test on, because all speakers were trained on.
     """
     if task.data == EMBEDDED:
-        return _embedded(task, split, seconds, with_valid)
+        return _embedded(task, split, seconds, with_valid, clean)
     if split == "test" and task.all_speakers:
         raise UserError("This run was trained on all speakers, so that no test is left: name other recordings.")
     sets = _speech(task, split, with_valid)
@@ -88,6 +90,8 @@ def suited_seconds(task: Task) -> float:
     if task.data == EMBEDDED:
         return 1.0
     speech = _together(_speech(task, "train", False))
+    if not len(speech):
+        raise UserError(f"{speech.name} has no recording of these words to train on: choose other words or speakers.")
     step = max(1, len(speech) // PROBED)
     lengths = []
     for waveform in speech.waveforms(range(0, len(speech), step)):
@@ -97,7 +101,7 @@ def suited_seconds(task: Task) -> float:
     return min(LONGEST, max(1.0, math.ceil(10 * longest) / 10))
 
 
-def _embedded(task: Task, split: str, seconds: float, with_valid: bool) -> Heard:
+def _embedded(task: Task, split: str, seconds: float, with_valid: bool, clean: bool) -> Heard:
     if task.test_speakers or task.all_speakers:
         raise UserError("The embedded voices have their split: leave the flags on speakers out.")
     words = task.words or COMMANDS.keywords
@@ -111,7 +115,7 @@ def _embedded(task: Task, split: str, seconds: float, with_valid: bool) -> Heard
         clips = clips_of(speech.subset(chosen), seconds, words)
     else:
         clips = command_task(speech, words, seconds, seed=task.seed, silence=not task.words)
-    if split != "train":
+    if split != "train" and not clean:
         clips = noisy(clips.subset(torch.arange(len(clips)).repeat(TEST_DRAWS)), TEST_SNR, task.seed)
     return Heard(clips, speech.notes, speech.skipped)
 
@@ -141,9 +145,9 @@ def _together(sets: list[SpeechSet]) -> SpeechSet:
 
 
 def _noises(speech: SpeechSet) -> tuple[torch.Tensor, ...]:
-    """The recordings of background noise that Speech Commands has: the part that is for training."""
+    """The recordings of background noise that Speech Commands has: the part of each that is for training."""
     folder = speech.utterances[0].path.parent.parent / speech_commands.NOISE_FOLDER
     if speech.split != "train" or not folder.is_dir():
         return ()
-    noises = [read_audio(path, speech.sample_rate) for path in sorted(folder.glob("*.wav"))]
+    noises = [read_audio(path, speech.sample_rate) for path in sorted(folder.iterdir()) if is_audio(path)]
     return tuple(noise[: int(speech_commands.NOISE_PARTS["train"][1] * len(noise))] for noise in noises)
