@@ -258,7 +258,7 @@ class Detector:
     """
 
     def __init__(
-        self, class_names: Sequence[str], threshold: float = 0.7, hold_seconds: float = 0.7, smoothing: int = 3
+        self, class_names: Sequence[str], threshold: float = 0.7, hold_seconds: float = 0.5, smoothing: int = 5
     ):
         if not 0 < threshold <= 1:
             raise UserError(f"The threshold is a probability above 0, at most 1, not {threshold:g}.")

@@ -20,6 +20,9 @@ CUD_RUNS = {
 }
 """Label -> preset and method; trained once, then read from the folder that `papers train` would use."""
 
+CENET_RUNS = {"CENet-GCN-6": "cenet-gcn-6", "CENet-6, without the graph": "cenet-6"}
+"""Label -> network, trained on the embedded words with the scaled preset."""
+
 
 def serve(system: str | None, port: int | None) -> None:
     """Serve one demo, or the hub with all, until Ctrl-C.
@@ -78,4 +81,21 @@ def cud_demo(runs: dict[str, tuple[str, str]] | None = None) -> "gradio.Blocks":
     return build(models)
 
 
-DEMOS: dict[str, Callable[[], "gradio.Blocks"]] = {"cud": cud_demo}
+def cenet_demo(runs: dict[str, str] | None = None) -> "gradio.Blocks":
+    """The demo of chapter 7. Networks that are not in runs/ yet are trained: some 40 seconds each on one core."""
+    from lib.cenet.command_line import CENetTrainOptions, train
+    from lib.cenet.spotter import load_spotter
+    from lib.demos.cenet import build
+    from lib.training.checkpoint import has_checkpoint
+
+    spotters = {}
+    for label, network in (runs or CENET_RUNS).items():
+        folder = Path("runs") / f"cenet-scaled-{network}-0"  # where `papers train cenet --network` puts it, too
+        if not has_checkpoint(folder):
+            note(f"The demo needs a network for '{label}': training it once.")
+        train(CENetTrainOptions(network=network, out=folder, resume=True, checkpoint_every=0))
+        spotters[label] = load_spotter(folder)
+    return build(spotters)
+
+
+DEMOS: dict[str, Callable[[], "gradio.Blocks"]] = {"cud": cud_demo, "cenet": cenet_demo}

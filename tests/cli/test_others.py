@@ -84,6 +84,7 @@ def test_the_demo_trains_what_it_lacks_and_answers_on_this_machine_only(papers, 
         lib.cud.command_line, "train", lambda options: train(dataclasses.replace(options, max_steps=2, batch_size=8))
     )
     monkeypatch.setattr(demo, "CUD_RUNS", {"Points": ("toy", "flow_matching")})
+    monkeypatch.setattr(demo, "DEMOS", {"cud": demo.cud_demo})  # the others have tests of their own
 
     def serve(blocks, port):
         address = launch(blocks, port, block=False)
