@@ -23,7 +23,7 @@ CONTROLS = {IDENTITY: "identity", UNIFORM: "uniform", BANDED: "banded"}
 """The graph module with other edges, at equal weights."""
 
 PAIRS, SAME = "pairs", "same"
-LONG_RANGE = {None: "no graph", "learned": "graph", "identity": IDENTITY, "uniform": UNIFORM, "banded": BANDED}
+LONG_RANGE = {None: "no graph", "learned": "graph", "identity": IDENTITY, "uniform": UNIFORM}
 LONG_RANGE_CLIPS, LONG_RANGE_TESTS = 2000, 600
 PAIR_STEPS, SAME_STEPS = 250, 250
 

@@ -131,6 +131,7 @@ class RecipeConfig:
         schedule: ``one_cycle``: the rate rises for ``warmup`` steps, then falls to zero along half a cosine;
             ``steps``: it is divided by ten at each of ``boundaries``.
         weight_decay: of all weights but biases, normalisation and the graph's γ.
+        label_smoothing: this share of the target is spread over all classes.
         train_on_validation: nothing here is chosen by validation; its speakers may as well be learnt from.
     """
 
@@ -143,6 +144,7 @@ class RecipeConfig:
     boundaries: tuple[Count, ...] = ()
     steps: Count = 600
     batch_size: Annotated[int, Field(ge=2)] = 64
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     train_on_validation: bool = False
 
 
@@ -154,6 +156,7 @@ class AugmentConfig:
         shift_seconds: moved by up to so much to either side.
         speed: played faster or slower by up to this share (0.1: 0.9 to 1.1 times), which also moves the pitch.
         gain_decibels: louder or softer by up to so much.
+        handset_decibels: a microphone of its own for each clip: at nine frequencies louder or softer by up to so much.
         noise_probability, snr: how often noise is added, and how loud: decibels below the speech, from and to.
         time_mask, frequency_mask: SpecAugment: the longest masks, in frames and bands; 0: none.
     """
@@ -161,6 +164,7 @@ class AugmentConfig:
     shift_seconds: NotNegative = 0.1
     speed: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
     gain_decibels: NotNegative = 0.0
+    handset_decibels: NotNegative = 0.0
     noise_probability: Share = 0.8
     snr: tuple[float, float] = (5.0, 20.0)
     time_mask: Annotated[int, Field(ge=0)] = 0
@@ -178,6 +182,7 @@ class KeywordConfig:
     """A keyword spotter, whole.
 
     Attributes:
+        own_mean: each clip's bands have their mean over time taken away, and with it what a microphone adds to all.
         name: of the preset. seconds: how much sound it hears at once. data: what it is trained on by default.
     """
 
@@ -186,6 +191,7 @@ class KeywordConfig:
     features: FeatureConfig
     recipe: RecipeConfig
     augment: AugmentConfig
+    own_mean: bool = False
     seconds: Annotated[float, Field(ge=0.2, le=10)] = 1.0
     data: str = "embedded"
 
@@ -234,7 +240,7 @@ def scaled() -> KeywordConfig:
         name="scaled",
         network=replace(NETWORKS["cenet-gcn-6"], graph=GraphConfig(scaled=True)),
         features=SCALED_FEATURES,
-        recipe=RecipeConfig(learning_rate=1e-2, warmup=80, steps=450),
+        recipe=RecipeConfig(learning_rate=6e-3, warmup=120, steps=800, batch_size=32, label_smoothing=0.1),
         augment=AugmentConfig(),
     )
 
@@ -244,8 +250,11 @@ def real() -> KeywordConfig:
     return replace(
         scaled(),
         name="real",
-        recipe=RecipeConfig(learning_rate=1e-2, warmup=200, steps=2000, train_on_validation=True),
-        augment=AugmentConfig(speed=0.15, gain_decibels=10.0, snr=(5.0, 30.0), time_mask=8, frequency_mask=6),
+        recipe=RecipeConfig(
+            learning_rate=1e-2, warmup=200, steps=3000, batch_size=32, label_smoothing=0.1, train_on_validation=True
+        ),
+        augment=AugmentConfig(speed=0.2, gain_decibels=10.0, snr=(5.0, 30.0), time_mask=8, frequency_mask=6),
+        own_mean=True,
         data="speech_commands",
     )
 

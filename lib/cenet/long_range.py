@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from lib.cenet.clips import Clips, placed
-from lib.cenet.config import CENetConfig, GraphConfig, KeywordConfig, scaled
+from lib.cenet.config import CENetConfig, GraphConfig, KeywordConfig, RecipeConfig, scaled
 from lib.errors import UserError
 from lib.speech.data import SpeechSet
 from lib.training.seeding import derive_seed, generator
@@ -124,7 +124,7 @@ def shallow(adjacency: str | None, layout: TwoWords = TwoWords(), steps: int = 2
         base,
         name="shallow",
         network=CENetConfig((0, 0, 0), graph=graph),
-        recipe=replace(base.recipe, steps=steps, warmup=min(60, steps // 5)),
+        recipe=RecipeConfig(learning_rate=1e-2, warmup=min(60, steps // 5), steps=steps, batch_size=64),
         seconds=layout.seconds,
     )
 

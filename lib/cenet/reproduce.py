@@ -7,7 +7,7 @@ from typing import Any
 
 from lib.cenet import claims, comparison
 from lib.cenet.comparison import LONG_RANGE, PAIRS, SAME
-from lib.cenet.config import RecipeConfig, real, with_network
+from lib.cenet.config import real, with_network
 from lib.cenet.evaluate import evaluate, noise_sweep
 from lib.cenet.stream import Stream
 from lib.cenet.study import Study
@@ -20,7 +20,7 @@ from lib.training.run import Run
 from lib.training.side_by_side import side_by_side
 
 LEVELS = (20.0, 10.0, 5.0, 0.0)
-REAL_STEPS = 500
+REAL_STEPS = 600
 REAL_NETWORKS = {comparison.GRAPH: "cenet-gcn-6", comparison.PLAIN: "cenet-6", comparison.BC: "bc-resnet-1"}
 WORDS = ("bed", "cat", "happy")
 SWEPT = (comparison.PLAIN, comparison.GRAPH, comparison.UNIFORM)
@@ -92,8 +92,8 @@ def _recorded(seed: int) -> dict[str, Any]:
 
 
 def _on_recordings(task: Task, seed: int) -> dict[str, float]:
-    recipe = RecipeConfig(learning_rate=1e-2, warmup=100, steps=REAL_STEPS, train_on_validation=True)
-    base = replace(real(), recipe=recipe)
+    whole = real()
+    base = replace(whole, recipe=replace(whole.recipe, steps=REAL_STEPS, warmup=REAL_STEPS // 6))
     clips = load_task(task, "train", 1.0, with_valid=True).clips
     test = load_task(task, "test", 1.0).clips
     stream = Stream(clips, base, seed).keep(REAL_STEPS)

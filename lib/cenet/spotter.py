@@ -17,21 +17,29 @@ KIND = "cenet"
 
 
 class Normalisation(nn.Module):
-    """Each band to mean 0 and deviation 1, by statistics of the training set that travel with the network."""
+    """Each band to mean 0 and deviation 1, by statistics of the training set that travel with the network.
 
-    def __init__(self, width: int):
+    own_mean   before that, each clip's own mean over time is taken from every band (cepstral mean normalisation)
+    """
+
+    def __init__(self, width: int, own_mean: bool = False):
         super().__init__()
+        self.own_mean = own_mean
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("deviation", torch.ones(width))
 
     def fit(self, features: Tensor) -> None:
         """Take the statistics of features (n, frames, width)."""
+        features = self._centred(features)
         self.mean.copy_(features.mean((0, 1)))
         self.deviation.copy_(features.std((0, 1)).clamp_min(1e-3))
 
     def forward(self, features: Tensor) -> Tensor:
         """(batch, frames, width), normalised."""
-        return (features - self.mean) / self.deviation
+        return (self._centred(features) - self.mean) / self.deviation
+
+    def _centred(self, features: Tensor) -> Tensor:
+        return features - features.mean(1, keepdim=True) if self.own_mean else features
 
 
 class KeywordModel(nn.Module):
@@ -40,7 +48,7 @@ class KeywordModel(nn.Module):
     def __init__(self, config: KeywordConfig, classes: int, seed: int = 0):
         super().__init__()
         self.extract = FeatureExtractor(config.features)
-        self.normalise = Normalisation(config.features.width)
+        self.normalise = Normalisation(config.features.width, config.own_mean)
         self.network = build_network(config.network, classes, seed)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -79,7 +87,8 @@ class Spotter:
                 f"This spotter hears {self.samples} samples at once, of shape (n, {self.samples}), not "
                 f"{tuple(waveforms.shape)}: cut or fill up with lib.cenet.clips.placed."
             )
-        self.model.eval()
+        if self.model.training:
+            self.model.eval()
         device = next(self.model.parameters()).device
         pieces = [self.model(self.model.extract(piece.to(device))).cpu() for piece in waveforms.split(batch)]
         return torch.cat(pieces) if pieces else torch.zeros(0, len(self.class_names))

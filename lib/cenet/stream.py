@@ -15,6 +15,7 @@ from lib.speech.augment.draws import uniform, whole_up_to
 from lib.speech.augment.mixing import gain, random_shift, signal_power
 from lib.speech.augment.noise import coloured_noise
 from lib.speech.augment.tape import played
+from lib.speech.augment.telephone import random_handset
 from lib.speech.features import FeatureExtractor
 from lib.training.order import Order
 from lib.training.seeding import derive_seed, generator
@@ -150,6 +151,8 @@ def augmented(
         waveforms = played(waveforms, uniform(count, 1 - config.speed, 1 + config.speed, source))
     if config.shift_seconds:
         waveforms = random_shift(waveforms, round(config.shift_seconds * sample_rate), source)
+    if config.handset_decibels:
+        waveforms = random_handset(waveforms, source, config.handset_decibels, sample_rate=sample_rate)
     if config.noise_probability:
         scale = noise_scale(waveforms, uniform(count, *config.snr, source), reference)
         # silence is never digital silence: a network would learn the zeros

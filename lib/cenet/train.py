@@ -69,7 +69,7 @@ def train(
         set_learning_rate(optimizer, rate_of(recipe, index))
         features, labels = stream.batch(index)
         if masks is not None:
-            mean = model.normalise.mean
+            mean = features.mean(1, keepdim=True) if config.own_mean else model.normalise.mean
             features = spec_augment(features - mean, masks, run.generator("masks", index)) + mean
         stepped.zero_grad()
         found = []
@@ -77,7 +77,7 @@ def train(
             features.chunk(run.accumulate), labels.chunk(run.accumulate), strict=True
         ):
             logits = called(part_features)
-            loss = F.cross_entropy(logits, part_labels)
+            loss = F.cross_entropy(logits, part_labels, label_smoothing=recipe.label_smoothing)
             share = loss * (len(part_labels) / len(labels))
             share.backward() if run.fabric is None else run.fabric.backward(share)
             found.append(torch.stack([share.detach(), (logits.detach().argmax(1) == part_labels).sum() / len(labels)]))
