@@ -120,7 +120,8 @@ def _take_over(model: KeywordModel, source: Spotter, config: KeywordConfig) -> N
     taken = {name: value for name, value in found.items() if name in wanted and "classifier" not in name}
     missing = [name for name in wanted.keys() - taken.keys() if "classifier" not in name and ".graphs." not in name]
     same = not missing and all(wanted[name].shape == value.shape for name, value in taken.items())
-    if not same or source.config.features != config.features:
+    alike = (source.config.features, source.config.own_mean) == (config.features, config.own_mean)
+    if not (same and alike):
         raise UserError("The network to start from has other layers or features: start from one of the same.")
     model.load_state_dict(wanted | taken)
 
@@ -174,23 +175,8 @@ def _optimizer(model: nn.Module, recipe: RecipeConfig, run: Run) -> torch.optim.
     groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": free, "weight_decay": 0.0}]
     fused = run.device.type in ("cpu", "cuda")
     if recipe.optimiser == "sgd":
-        optimizer = torch.optim.SGD(groups, recipe.learning_rate, momentum=recipe.momentum, fused=fused)
-    else:
-        optimizer = torch.optim.AdamW(groups, recipe.learning_rate, fused=fused)
-    optimizer.register_load_state_dict_post_hook(_lay_out_like_weights)
-    return optimizer
-
-
-def _lay_out_like_weights(optimizer: torch.optim.Optimizer) -> None:
-    """Give the moments that were read from a checkpoint the memory layout of their weights.
-
-    Fused optimisers pair weights and moments by their place in memory. Our weights lie with the channels last, and a
-    checkpoint has everything in the usual order.
-    """
-    for weight, moments in optimizer.state.items():
-        for name, value in moments.items():
-            if value.shape == weight.shape:
-                moments[name] = torch.empty_like(weight, dtype=value.dtype).copy_(value)
+        return torch.optim.SGD(groups, recipe.learning_rate, momentum=recipe.momentum, fused=fused)
+    return torch.optim.AdamW(groups, recipe.learning_rate, fused=fused)
 
 
 def _gammas(model: KeywordModel) -> dict[str, Any]:

@@ -279,7 +279,7 @@ def _usable(listing: _Listing, folder: Path) -> _Listing:
     if first is not None:
         notes.append(f"the first that was skipped: {first}")
     if clipped:
-        notes.append(f"{clipped:,} recordings are clipped, and kept")
+        notes.append(f"clipped recordings, which were kept: {clipped:,}")
     if not decode:
         notes.append(f"of more than {DECODED:,} recordings only the headers were checked")
     skipped = listing.skipped + faults

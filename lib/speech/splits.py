@@ -121,6 +121,27 @@ def _keep_classes_in_training(
         have.update(classes[mover])
 
 
+def split_by_class(labels: Sequence[str], shares: dict[str, float] = SHARES, seed: int = 0) -> dict[str, list[int]]:
+    """Side -> indices in rising order, for clips that have no groups: every class is shared out by itself.
+
+    A class of two clips or more has one in the test, and the rest in training before any is for validation.
+    """
+    found: dict[str, list[int]] = {side: [] for side in SHARES}
+    by_class: dict[str, list[int]] = defaultdict(list)
+    for index, label in enumerate(labels):
+        by_class[label].append(index)
+    random = Random(seed)
+    for label in sorted(by_class):
+        clips = by_class[label]
+        random.shuffle(clips)
+        test = min(len(clips) - 1, max(1, round(shares["test"] * len(clips))))
+        valid = min(len(clips) - test - 1, round(shares["valid"] * len(clips))) if len(clips) > test else 0
+        found["test"] += clips[:test]
+        found["valid"] += clips[test : test + max(0, valid)]
+        found["train"] += clips[test + max(0, valid) :]
+    return {side: sorted(indices) for side, indices in found.items()}
+
+
 def require_split(split: str) -> None:
     """Raise UserError unless `split` is "train", "valid" or "test"."""
     if split not in SPLITS:
@@ -154,7 +175,11 @@ def split_utterances(
             f"the speaker of {unknown:,} recordings is unknown: they are split one by one, and a voice may be on "
             "both sides"
         )
-    sides = split_by_group(groups, [one.label for one in utterances], seed=seed, test_groups=test_speakers)
+    labels = [one.label for one in utterances]
+    if single or unknown == len(utterances):
+        sides = split_by_class(labels, seed=seed)
+    else:
+        sides = split_by_group(groups, labels, seed=seed, test_groups=test_speakers)
     if not unknown and not single:
         counts = (f"{side} {len({groups[index] for index in sides[side]})}" for side in SPLITS)
         notes.append(f"split by speaker: {', '.join(counts)}")

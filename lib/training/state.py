@@ -177,6 +177,12 @@ def _restore_optimizer(
             if isinstance(mine.get(key), tuple):
                 theirs[key] = tuple(value)
     optimizer.load_state_dict({"state": state, "param_groups": groups})
+    # Fused optimisers pair weights and moments by their place in memory. A checkpoint has everything in the usual
+    # order; weights may lie with their channels last.
+    for weight, moments in optimizer.state.items():
+        for name, value in moments.items():
+            if value.shape == weight.shape:
+                moments[name] = torch.empty_like(weight, dtype=value.dtype).copy_(value)
 
 
 def _check_same_settings(now: Any, then: Any, folder: Path | str, path: str = "") -> None:

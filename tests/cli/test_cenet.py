@@ -139,7 +139,7 @@ def test_every_kind_of_recording_is_read_or_counted(papers, trained, tmp_path):
         "outside the class folders": 1,
         "class without a recording that can be used": 1,
     }
-    assert any("1 recordings are clipped, and kept" in note for note in record["notes"])
+    assert any("clipped recordings, which were kept: 1" in note for note in record["notes"])
     assert any("no class of high" in note for note in record["notes"])
     text = papers("evaluate", "cenet", "--checkpoint", trained, "--data", "kinds").out
     assert "Skipped 5: unreadable." in text

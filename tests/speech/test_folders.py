@@ -13,7 +13,7 @@ from lib.errors import UserError
 from lib.speech import folders
 from lib.speech.data import SPLITS, Utterance
 from lib.speech.folders import class_order, load, load_all, require_classes
-from lib.speech.splits import split_by_group, split_utterances
+from lib.speech.splits import split_by_class, split_by_group, split_utterances
 
 
 def write(path, seconds=0.1, peak=0.5, rate=8_000):
@@ -191,7 +191,7 @@ def test_what_cannot_be_used_is_skipped_with_a_count(words):
     }
     assert (found.class_names, len(found)) == (("no", "yes"), 24 - 5)
     text = found.describe()
-    assert "1 recordings are clipped, and kept" in text
+    assert "clipped recordings, which were kept: 1" in text
     assert "no class of nothing, silent" in text
     assert f"the first that was skipped: {words / 'no' / 'a_nohash_0.wav'}" in text
     assert Counter(load(words, "train").skipped) == found.skipped
@@ -348,3 +348,14 @@ def test_one_speaker_alone_is_split_by_recording(tmp_path):
     assert (len(train), len(test)) == (40, 5)
     assert not set(train) & set(test)
     assert "one speaker only" in notes[0]
+
+
+def test_recordings_without_speakers_are_shared_out_class_by_class():
+    labels = ["a"] * 30 + ["b"] * 30 + ["c"] * 2 + ["d"]
+    sides = split_by_class(labels, seed=1)
+    assert sorted(index for side in sides.values() for index in side) == list(range(63))
+    counts = {side: Counter(labels[index] for index in sides[side]) for side in sides}
+    assert counts["test"] == {"a": 3, "b": 3, "c": 1}
+    assert counts["valid"] == {"a": 3, "b": 3}
+    assert counts["train"] == {"a": 24, "b": 24, "c": 1, "d": 1}
+    assert split_by_class(labels, seed=1) == sides != split_by_class(labels, seed=2)
