@@ -94,7 +94,7 @@ def products_by_you(places, latents, channels):
 
 
 # 10. Open project: one of many answers
-def run_project(seeds=(0, 1), levels=(20.0, 10.0, 5.0, 0.0), steps=450, clips=240):
+def run_project(seeds=(0, 1), levels=(20.0, 10.0, 5.0, 0.0), steps=800, clips=240):
     """The report of your experiment: a dictionary with the keys of the task."""
     from dataclasses import replace
 
