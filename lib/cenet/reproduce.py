@@ -25,12 +25,17 @@ REAL_NETWORKS = {comparison.GRAPH: "cenet-gcn-6", comparison.PLAIN: "cenet-6", c
 WORDS = ("bed", "cat", "happy")
 SWEPT = (comparison.PLAIN, comparison.GRAPH, comparison.UNIFORM)
 """Whose accuracy is also taken at every level of noise."""
+LONGER, PATIENT_SEEDS = 4, 2
+PATIENT = (comparison.TC, comparison.BC, comparison.PLAIN, comparison.GRAPH, comparison.UNIFORM)
+"""Who is also trained longer, how many times the steps, and on how many of the seeds: it takes as long as the rest."""
 
 
-def study(seed: int) -> Study:
-    """Everything once, for one seed."""
+def study(seed: int, longer: bool = False) -> Study:
+    """Everything once, for one seed; with ``longer``, four of the networks also for ``LONGER`` times the steps."""
     start = time.perf_counter()
     found: Study = {"seed": seed, "embedded": _embedded(seed), "long_range": _long_range(seed), **_recorded(seed)}
+    if longer:
+        found["longer"] = longer_trained(seed)
     return found | {"minutes": round((time.perf_counter() - start) / 60, 2)}
 
 
@@ -53,6 +58,21 @@ def _embedded(seed: int) -> dict[str, Any]:
         if label in SWEPT:
             sweep = noise_sweep(spotter, clean, LEVELS, seed)
             found[label]["noise"] = [{"snr": level, "accuracy": share} for level, share in sweep.items()]
+    return found
+
+
+def longer_trained(seed: int) -> dict[str, dict[str, float]]:
+    """The embedded commands again, with several times the steps: is it patience that a network lacks?"""
+    chosen = {label: config for label, config in comparison.networks().items() if label in PATIENT}
+    recipe = chosen[comparison.GRAPH].recipe
+    recipe = replace(recipe, steps=LONGER * recipe.steps)
+    stream = Stream(comparison.commands("train"), chosen[comparison.GRAPH], seed).keep(recipe.steps)
+    test = comparison.commands_in_noise(seed=seed)
+    found = {}
+    for label, config in chosen.items():
+        spotter = train(replace(config, recipe=recipe), stream, Run(seed, progress=False))
+        accuracy = evaluate(spotter, test).accuracy
+        found[label] = {"accuracy": accuracy, "cpu_seconds": round(spotter.history.cpu_seconds, 1)}
     return found
 
 
@@ -121,9 +141,8 @@ def reproduce(
     if not seeds or len(set(seeds)) < len(seeds):
         raise UserError(f"the seeds of a study are one or more different numbers, not {list(seeds)}.")
     comparison.commands("test")  # the corpus is made once, before several processes want it
-    studies = side_by_side(
-        study, [(seed,) for seed in seeds], processes, lambda one: note(f"seed {one['seed']}: {one['minutes']} min")
-    )
+    jobs = [(seed, place < PATIENT_SEEDS) for place, seed in enumerate(seeds)]
+    studies = side_by_side(study, jobs, processes, lambda one: note(f"seed {one['seed']}: {one['minutes']} min"))
     studies.sort(key=lambda one: one["seed"])
     return measurements(studies), studies
 

@@ -13,7 +13,8 @@ FILE = "cenet-study.json"
 Study = dict[str, Any]
 """One seed, in plain JSON types: ``seed``, ``embedded`` (label -> accuracy, area, cpu_seconds, gammas, noise),
 ``long_range`` (question -> label -> accuracy), ``digits`` and ``words`` (label -> accuracy; with the left-out speaker),
-``minutes``. What a machine without the recordings cannot measure is not there. Accuracies are shares."""
+``longer`` (label -> accuracy, cpu_seconds; the first seeds only), ``minutes``. What a machine without the recordings
+cannot measure is not there. Accuracies are shares."""
 
 ByLabel = dict[str, dict[int, float]]
 """Label -> seed -> percent."""
@@ -45,6 +46,13 @@ def embedded(studies: Sequence[Study], key: str = "accuracy") -> ByLabel:
         label: {one["seed"]: factor * one["embedded"][label][key] for one in studies}
         for label in studies[0]["embedded"]
     }
+
+
+def longer(studies: Sequence[Study]) -> ByLabel:
+    """The embedded commands with several times the steps, for the seeds that were trained so long: percent."""
+    patient = [one for one in studies if "longer" in one]
+    labels = patient[0]["longer"] if patient else ()
+    return {label: {one["seed"]: 100 * one["longer"][label]["accuracy"] for one in patient} for label in labels}
 
 
 def long_range(studies: Sequence[Study], question: str) -> ByLabel:
