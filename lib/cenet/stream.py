@@ -106,7 +106,7 @@ class Stream:
         self.order = Order(len(clips), self.batch_size, derive_seed(seed, "order"), rank, world_size)
         self._bank = NoiseBank(clips, seed)
         self._reference = speech_power(clips)
-        self._kept: list[Tensor] = []
+        self._kept = torch.empty(0)
 
     def waveforms(self, step: int) -> tuple[Tensor, Tensor]:
         """What is heard at a step, as sound: (batch, samples), and its classes (batch,)."""
@@ -128,8 +128,16 @@ class Stream:
 
     def keep(self, steps: int) -> "Stream":
         """Compute the first batches once, for several networks that are to hear the same (some 250 kB a step)."""
-        for step in range(len(self._kept), steps):
-            self._kept.append(self._heard(self.waveforms(step)[0]))
+        if steps > len(self._kept):
+            first = self._heard(self.waveforms(0)[0])
+            # One block: small tensors that stay between large ones that go would keep the freed memory in pieces (seen
+            # to take gigabytes).
+            kept = first.new_empty(steps, *first.shape)
+            if len(self._kept):
+                kept[: len(self._kept)] = self._kept
+            for step in range(len(self._kept), steps):
+                kept[step] = self._heard(self.waveforms(step)[0])
+            self._kept = kept
         return self
 
     def _heard(self, sound: Tensor) -> Tensor:
