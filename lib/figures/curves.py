@@ -68,7 +68,7 @@ def plot_losses(
         if log:
             _log_height(axis)
         axis.set_xlabel("iteration")
-        axis.set_ylabel(f"{ylabel} (mean of {window})")
+        axis.set_ylabel(f"{ylabel} (mean of {window})" if window > 1 else ylabel)
         axis.legend()
     return figure
 

@@ -73,7 +73,7 @@ def plot_footprint(points: Sequence[Mapping], *, x: str, xlabel: str) -> Figure:
     names = list(dict.fromkeys(point["network"] for point in points))
     with book_style():
         alt = f"Accuracy against {xlabel}: hollow marks as published, filled marks measured here, for {listed(names)}."
-        figure = new_figure(7.2, 4.2, alt)
+        figure = new_figure(8.0, 4.4, alt)
         published, ours = figure.subplots(1, 2)
         for axis, chosen, title in (
             (published, True, "as published: Speech Commands"),
@@ -85,13 +85,13 @@ def plot_footprint(points: Sequence[Mapping], *, x: str, xlabel: str) -> Figure:
                 axis.plot(point[x], point["accuracy"], marker="o", markerfacecolor=face, color="#0072b2", linestyle="")
                 if "low" in point:
                     axis.plot([point[x]] * 2, [point["low"], point["high"]], color="#0072b2", linewidth=1)
-                offset = (6, 5) if number % 2 else (6, -10)
+                right, up = number % 2 == 0, number % 4 < 2  # neighbours in size have their names on other sides
                 axis.annotate(
-                    point["network"], (point[x], point["accuracy"]), xytext=offset, textcoords="offset points",
-                    fontsize=7.5,
+                    point["network"], (point[x], point["accuracy"]), xytext=(6 if right else -6, 4 if up else -9),
+                    textcoords="offset points", fontsize=7.5, ha="left" if right else "right",
                 )  # fmt: skip
             axis.set_xscale("log")
-            axis.margins(x=0.3, y=0.12)
+            axis.margins(x=0.35, y=0.12)
             axis.set_title(title)
             axis.set_xlabel(xlabel)
         published.set_ylabel("accuracy (percent)")
