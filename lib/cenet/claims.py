@@ -79,6 +79,7 @@ def of_commands(found: ByLabel) -> Iterator[Finding]:
         "graph-beats-band": (names.GRAPH, names.BANDED, ()),
         "scaled-scores": (names.GRAPH, names.UNSCALED, ()),
         "as-good-as-bc-resnet": (names.GRAPH, names.BC, (names.TC, names.RES8)),
+        "as-good-in-equal-time": (names.GRAPH, names.BC_IN_TIME, ()),
     }
     for claim_id, (first, second, shown) in pairs.items():
         if first in found and second in found:
@@ -105,6 +106,7 @@ def findings(studies: Sequence[Study]) -> Iterator[tuple[Finding, str, str]]:
     for place, data in (("digits", DIGITS), ("words", WORDS)):
         if found := study.recordings(studies, place):
             yield compared("as-good-as-bc-resnet", found, names.GRAPH, names.BC, (names.PLAIN,)), "real", data
+            yield compared("as-good-in-equal-time", found, names.GRAPH, names.BC_IN_TIME), "real", data
 
 
 def _capital(label: str) -> str:
