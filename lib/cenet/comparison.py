@@ -20,7 +20,7 @@ MIDDLE = "graph at stage 2 only"
 TC, RES8, BC = "TC-ResNet8", "res8-narrow", "BC-ResNet-1"
 BC_IN_TIME = "BC-ResNet-1 in equal time"
 TIME_OF_GRAPH = 0.55
-"""A training step of CENet-GCN-6 takes so much of one of BC-ResNet-1 (measured on a processor: 22 s and 39 s for 800)."""
+"""A training step of CENet-GCN-6 takes so much of one of BC-ResNet-1 (a processor took 22 s and 39 s for 800)."""
 
 CONTROLS = {IDENTITY: "identity", UNIFORM: "uniform", BANDED: "banded"}
 """The graph module with other edges, at equal weights."""
