@@ -25,7 +25,7 @@ REAL_NETWORKS = {comparison.GRAPH: "cenet-gcn-6", comparison.PLAIN: "cenet-6", c
 WORDS = ("bed", "cat", "happy")
 SWEPT = (comparison.PLAIN, comparison.GRAPH, comparison.UNIFORM)
 """Whose accuracy is also taken at every level of noise."""
-LONGER, PATIENT_SEEDS = 4, 2
+LONGER, PATIENT_SEEDS = 4, 3
 PATIENT = (comparison.TC, comparison.BC, comparison.PLAIN, comparison.GRAPH, comparison.UNIFORM)
 """Who is also trained longer, how many times the steps, and on how many of the seeds: it takes as long as the rest."""
 
