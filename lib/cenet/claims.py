@@ -16,6 +16,7 @@ from lib.training.multiplies import count_parameters
 
 SYSTEM = "cenet"
 COMMANDS = "twelve commands spoken by espeak-ng in noise"
+PATIENT = "the same commands, four times the steps"
 TWO_WORDS = "two words far apart, spoken by espeak-ng"
 DIGITS = "Free Spoken Digits, one speaker left out"
 WORDS = "bed, cat and happy of Speech Commands, by speaker"
@@ -101,6 +102,10 @@ def findings(studies: Sequence[Study]) -> Iterator[tuple[Finding, str, str]]:
         yield finding, "paper", NONE
     for finding in of_commands(study.embedded(studies)):
         yield finding, "scaled", COMMANDS
+    if found := study.longer(studies):
+        rest = [label for label in found if label not in (names.GRAPH, names.PLAIN)]
+        yield compared("graph-gain-with-patience", found, names.GRAPH, names.PLAIN, rest), "scaled", PATIENT
+        yield compared("as-good-as-bc-resnet", found, names.GRAPH, names.BC), "scaled", PATIENT
     for finding in of_long_range(study.long_range(studies, names.PAIRS), study.long_range(studies, names.SAME)):
         yield finding, "scaled", TWO_WORDS
     for place, data in (("digits", DIGITS), ("words", WORDS)):

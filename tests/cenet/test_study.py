@@ -5,7 +5,7 @@ import json
 import pytest
 
 from lib.cenet import claims, comparison, study
-from lib.cenet.reproduce import measurements, reproduce
+from lib.cenet.reproduce import PATIENT, measurements, reproduce
 from lib.errors import UserError
 from lib.papers import load_card
 
@@ -46,13 +46,20 @@ def made_up(seed: int) -> study.Study:
             comparison.BC: 0.81,
             comparison.BC_IN_TIME: 0.7,
         },
+        "longer": {
+            label: {"accuracy": share + 0.03 * (label == comparison.GRAPH), "cpu_seconds": 90.0}
+            for label, share in SHARES.items()
+            if label in PATIENT
+        },
         "minutes": 2.0,
     }  # fmt: skip
 
 
 def test_every_claim_is_judged_by_the_mean_with_the_cards_margin():
     found = {(one.claim, one.data): one for one in measurements([made_up(0), made_up(2)])}
-    verdicts = {claim: one.verdict for (claim, data), one in found.items() if data != claims.DIGITS}
+    others = (claims.DIGITS, claims.PATIENT)
+    verdicts = {claim: one.verdict for (claim, data), one in found.items() if data not in others}
+    assert found["graph-gain-with-patience", claims.PATIENT].verdict == "held"
     assert verdicts["graph-gain"] == "held"  # one point, half a point is asked
     assert verdicts["graph-beats-equal-weights"] == "failed"  # 0.2 points
     assert verdicts["graph-beats-mean"] == "failed"
@@ -87,6 +94,8 @@ def test_the_file_is_read_back(tmp_path):
     assert study.load_studies(tmp_path) == written
     assert study.embedded(written)[comparison.TC] == {1: pytest.approx(90.1), 2: pytest.approx(90.2)}
     assert study.long_range(written, "same")[comparison.UNIFORM] == {1: 97.0, 2: 97.0}
+    assert study.longer(written)[comparison.GRAPH] == {1: 90.0, 2: 90.0}
+    assert study.longer([{"seed": 3}]) == {}
     assert study.noise(written)[comparison.GRAPH] == {20.0: [90.0, 90.0], 0.0: [50.0, 50.0]}
 
 
