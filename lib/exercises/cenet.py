@@ -14,6 +14,7 @@ from lib.cenet.config import CENetConfig, GraphConfig
 from lib.cenet.graph import GraphModule
 from lib.cenet.long_range import receptive_frames
 from lib.exercises.checks import NotYet, answered, as_number, as_tensor, call, checked, close, compare
+from lib.exercises.reports import KEYS, Table, Words, seeds_of, undecided
 from lib.speech.metrics.detection import DetectionCurve
 from lib.speech.metrics.trials import Trials
 from lib.training.multiplies import count_parameters
@@ -848,52 +849,25 @@ def fewer_nodes(latent_context: Callable, products_by_you: Callable) -> str:
 @checked("Open project: change one thing")
 def project(report: Any) -> str:
     """The form of a report, and whether its verdicts follow from its own numbers. No experiment is judged here."""
-    answered(report)
-    if not isinstance(report, Mapping):
-        raise NotYet("The report is a dictionary; see the task for its keys.")
-    for key in ("change", "seeds", "weights", "baseline", "changed", "wins", "loses", "conclusion"):
-        if key not in report:
-            raise NotYet(f'The report has no "{key}" yet.')
-        answered(report[key])
-    seeds = list(report["seeds"])
-    if len(set(map(repr, seeds))) < 2 or len(set(map(repr, seeds))) < len(seeds):
-        raise NotYet("Two different seeds or more: one run cannot tell a gain from luck.")
+    seeds = seeds_of(report, (*KEYS[:2], "weights", *KEYS[2:]))
     weights = report["weights"]
     if not isinstance(weights, Mapping) or not {"baseline", "changed"} <= set(weights):
         raise NotYet('"weights" should be a dictionary: "baseline" and "changed" -> their numbers of weights.')
     before, after = (as_number(weights[name], f"weights[{name!r}]") for name in ("baseline", "changed"))
     if min(before, after) < 1000:
         raise NotYet('"weights" should be numbers of weights, written in full: not thousands, and not shares.')
-    tables = {name: _areas(report[name], name, len(seeds)) for name in ("baseline", "changed")}
-    baseline, changed = tables["baseline"], tables["changed"]
-    if set(baseline) != set(changed):
-        raise NotYet("The baseline and your change are measured at different levels of noise: use the same ones.")
-    if len(baseline) < 3 or min(baseline) > 5 or max(baseline) < 15:
-        raise NotYet("Measure at three levels of noise or more, from 5 decibels or fewer to 15 or more.")
-    if baseline == changed:
-        raise NotYet("Baseline and change have the very same numbers: was the changed configuration really used?")
-    for name, table in tables.items():
-        if all(len(set(row)) == 1 for row in table.values()):
-            raise NotYet(f'In "{name}" all seeds give the same numbers: does the seed reach the training?')
-    better = {n for n in baseline if all(c < b for c, b in zip(changed[n], baseline[n], strict=True))}
-    worse = {n for n in baseline if all(c > b for c, b in zip(changed[n], baseline[n], strict=True))}
-    for key, right, word in (("wins", better, "smaller"), ("loses", worse, "larger")):
-        listed = report[key]
-        if not isinstance(listed, list | tuple | set | frozenset):
-            raise NotYet(f'"{key}" should be a list of levels of noise; an empty list is an answer, too.')
-        extra, absent = set(listed) - right, right - set(listed)
-        if extra:
-            raise NotYet(f'"{key}" lists {_first(extra)}, but there the area is not {word} for every seed.')
-        if absent:
-            raise NotYet(f'"{key}" leaves out {_first(absent)}: there the area is {word} for every seed.')
-    if not isinstance(report["conclusion"], str) or len(report["conclusion"].split()) < 10:
-        raise NotYet("Write the conclusion as a sentence of ten words or more: where, how much, and your explanation.")
-    if not isinstance(report["change"], str) or not report["change"].strip():
-        raise NotYet('Say in "change" what you changed.')
-    undecided = sorted(set(baseline) - better - worse)
-    note = f" Undecided between the seeds: {', '.join(f'{n:g}' for n in undecided)} decibels." if undecided else ""
+
+    def enough(table: Table) -> str | None:
+        if len(table) < 3 or min(table) > 5 or max(table) < 15:
+            return "Measure at three levels of noise or more, from 5 decibels or fewer to 15 or more."
+        return None
+
+    note = undecided(report, lambda rows, name: _areas(rows, name, seeds), enough, LEVELS)
     cost = "as many weights as before" if after == before else f"{100 * (after / before - 1):+.0f} % weights"
     return f"Your verdicts follow from your numbers, with {cost}.{note} Which control would answer the next objection?"
+
+
+LEVELS = Words("levels of noise", "decibels", "area", "smaller", "larger")
 
 
 def _areas(rows: Any, name: str, seeds: int) -> dict[float, list[float]]:
@@ -912,7 +886,3 @@ def _areas(rows: Any, name: str, seeds: int) -> dict[float, list[float]]:
         if min(table[level]) < 0 or max(table[level]) > 1:
             raise NotYet(f'"{name}" at {level:g} decibels has an area outside 0 to 1: give shares, not percent.')
     return table
-
-
-def _first(numbers: set) -> str:
-    return min(map(str, numbers), key=len)

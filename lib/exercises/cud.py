@@ -15,6 +15,7 @@ from lib.cud.orders import nonlinear
 from lib.cud.samplers import dpm_solver_2, euler, rk4, uniform_times
 from lib.cud.step_sizes import expected_lag, mean_step_size
 from lib.exercises.checks import NotYet, answered, as_number, as_tensor, call, checked, close, compare
+from lib.exercises.reports import Table, Words, seeds_of, undecided
 from lib.training.seeding import derive_seed, generator
 
 
@@ -545,47 +546,20 @@ def images_seen(catch_up: Any, consistency: Any, ratio: Any, reasons: Any) -> st
 @checked("Open project: a longer look-ahead")
 def project(report: Any) -> str:
     """The form of a report, and whether its verdicts follow from its own numbers. No experiment is judged here."""
-    answered(report)
-    if not isinstance(report, Mapping):
-        raise NotYet("The report is a dictionary; see the task for its keys.")
-    for key in ("change", "seeds", "baseline", "changed", "wins", "loses", "conclusion"):
-        if key not in report:
-            raise NotYet(f'The report has no "{key}" yet.')
-        answered(report[key])
-    seeds = list(report["seeds"])
-    if len(set(map(repr, seeds))) < 2 or len(set(map(repr, seeds))) < len(seeds):
-        raise NotYet("Two different seeds or more: one run cannot tell a gain from luck.")
-    tables = {name: _table(report[name], name, len(seeds)) for name in ("baseline", "changed")}
-    baseline, changed = tables["baseline"], tables["changed"]
-    if set(baseline) != set(changed):
-        raise NotYet("The baseline and your change are measured at different numbers of calls: use the same ones.")
-    if len(baseline) < 4 or min(baseline) > 2 or max(baseline) < 16:
-        raise NotYet("Measure four numbers of network calls or more, from 2 or fewer to 16 or more.")
-    if baseline == changed:
-        raise NotYet("Baseline and change have the very same numbers: was the changed configuration really used?")
-    for name, table in tables.items():
-        if all(len(set(row)) == 1 for row in table.values()):
-            raise NotYet(f'In "{name}" all seeds give the same numbers: does the seed reach the training?')
-    better = {n for n in baseline if all(c < b for c, b in zip(changed[n], baseline[n], strict=True))}
-    worse = {n for n in baseline if all(c > b for c, b in zip(changed[n], baseline[n], strict=True))}
-    for key, right, word in (("wins", better, "lower"), ("loses", worse, "higher")):
-        listed = report[key]
-        if not isinstance(listed, list | tuple | set | frozenset):
-            raise NotYet(f'"{key}" should be a list of numbers of calls; an empty list is an answer, too.')
-        extra, absent = set(listed) - right, right - set(listed)
-        if extra:
-            raise NotYet(f'"{key}" lists {_first(extra)}, but there the distance is not {word} for every seed.')
-        if absent:
-            raise NotYet(f'"{key}" leaves out {_first(absent)}: there the distance is {word} for every seed.')
-    if not isinstance(report["conclusion"], str) or len(report["conclusion"].split()) < 10:
-        raise NotYet("Write the conclusion as a sentence of ten words or more: where, how much, and your explanation.")
-    if not isinstance(report["change"], str) or not report["change"].strip():
-        raise NotYet('Say in "change" what you changed.')
-    undecided = sorted(set(baseline) - better - worse)
-    note = f" Undecided between the seeds: {', '.join(map(str, undecided))} calls." if undecided else ""
+    seeds = seeds_of(report)
+
+    def enough(table: Table) -> str | None:
+        if len(table) < 4 or min(table) > 2 or max(table) < 16:
+            return "Measure four numbers of network calls or more, from 2 or fewer to 16 or more."
+        return None
+
+    note = undecided(report, lambda rows, name: _table(rows, name, seeds), enough, CALLS)
     return (
         f"Your verdicts follow from your numbers.{note} Does your explanation predict what still longer steps would do?"
     )
+
+
+CALLS = Words("numbers of calls", "calls", "distance", "lower", "higher")
 
 
 def _table(rows: Any, name: str, seeds: int) -> dict[int, list[float]]:
@@ -604,7 +578,3 @@ def _table(rows: Any, name: str, seeds: int) -> dict[int, list[float]]:
         if min(table[calls]) <= 0:
             raise NotYet(f'"{name}" at {calls} calls has a distance that is not positive: nothing is that good.')
     return table
-
-
-def _first(numbers: set) -> str:
-    return min(map(str, numbers), key=len)
