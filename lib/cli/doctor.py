@@ -6,6 +6,8 @@ import platform
 import shutil
 from importlib.metadata import PackageNotFoundError, version
 
+from lib.errors import UserError
+
 PACKAGES = ("torch", "torchvision", "torchaudio", "lightning-fabric", "numpy", "jupyter-book", "jupyterlab", "gradio")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")  # those that the tests look for, after BOOK_CHROMIUM
 GIBIBYTE = 1024**3
@@ -28,6 +30,7 @@ def examine() -> str:
         "disk": f"{shutil.disk_usage('.').free / GIBIBYTE:.1f} GiB free here",
         "accelerator": _accelerator(),
         "browser": _browser() or "none found",
+        "synthesiser": _synthesiser() or "does not start",
         "BOOK_DATA": os.environ.get("BOOK_DATA") or "not set",
         "data sets": ", ".join(["embedded", *_known_sets()]),
     }
@@ -46,6 +49,10 @@ def _problems(free_memory: float) -> list[str]:
     ]
     if _browser() is None:
         found.append("The browser tests of `make test`: no Chromium was found; install chromium, or set BOOK_CHROMIUM.")
+    if _synthesiser() is None:
+        found.append(
+            "Chapter 7 on its own voices: espeak-ng does not start; run `make install`, or train on recordings."
+        )
     if free_memory < MEMORY_FOR_THE_BOOK:
         found.append(f"`make book` may run out of memory: {MEMORY_FOR_THE_BOOK} GiB should be free.")
     if not os.environ.get("BOOK_DATA"):
@@ -88,6 +95,15 @@ def _accelerator() -> str:
     if torch.cuda.is_available():
         return ", ".join(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count()))
     return "Apple's GPU (--accelerator mps)" if torch.backends.mps.is_available() else "none, the processor only"
+
+
+def _synthesiser() -> str | None:
+    from lib.speech.espeak import library_version
+
+    try:
+        return f"espeak-ng {library_version()}"
+    except UserError:
+        return None
 
 
 def _browser() -> str | None:
