@@ -51,7 +51,7 @@ def _problems(free_memory: float) -> list[str]:
         found.append("The browser tests of `make test`: no Chromium was found; install chromium, or set BOOK_CHROMIUM.")
     if _synthesiser() is None:
         found.append(
-            "Chapter 7 on its own voices: espeak-ng does not start; run `make install`, or train on recordings."
+            "Chapter 7 on its own voices: espeak-ng does not start; run `make install`."
         )
     if free_memory < MEMORY_FOR_THE_BOOK:
         found.append(f"`make book` may run out of memory: {MEMORY_FOR_THE_BOOK} GiB should be free.")
