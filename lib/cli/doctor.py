@@ -50,9 +50,7 @@ def _problems(free_memory: float) -> list[str]:
     if _browser() is None:
         found.append("The browser tests of `make test`: no Chromium was found; install chromium, or set BOOK_CHROMIUM.")
     if _synthesiser() is None:
-        found.append(
-            "Chapter 7 on its own voices: espeak-ng does not start; run `make install`."
-        )
+        found.append("Chapter 7 on its own voices: espeak-ng does not start; run `make install`.")
     if free_memory < MEMORY_FOR_THE_BOOK:
         found.append(f"`make book` may run out of memory: {MEMORY_FOR_THE_BOOK} GiB should be free.")
     if not os.environ.get("BOOK_DATA"):

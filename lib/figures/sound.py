@@ -207,7 +207,7 @@ def players(sounds: Mapping[str, np.ndarray], sample_rate: int = 16_000) -> HTML
         label = html.escape(name, quote=True)
         parts.append(
             '<figure style="display:inline-block;margin:0.3em 0.8em 0.3em 0;max-width:100%">'
-            f"<figcaption>{label}</figcaption>"
+            f'<figcaption style="color:inherit">{label}</figcaption>'
             f'<audio controls preload="none" aria-label="{label}" src="{address}" '
             'style="width:15em;max-width:100%"></audio></figure>'
         )
