@@ -3,7 +3,7 @@
 import base64
 import html
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import soundfile
@@ -63,38 +63,39 @@ def plot_maps(
     return figure
 
 
-def plot_footprint(points: Sequence[Mapping], *, x: str, xlabel: str) -> Figure:
+def plot_footprint(points: Sequence[Mapping], *, x: str, xlabel: str, left_of_point: Collection[str] = ()) -> Figure:
     """Accuracy against size, one point a network: published ones hollow, ours filled.
 
     Args:
         points: dicts with ``network``, ``accuracy`` (percent), ``published`` (bool), the size under the name ``x``, and
             for ours optionally ``low`` and ``high``, the spread over seeds.
+        left_of_point: networks whose names stand on the left, where those on the right would collide.
     """
     names = list(dict.fromkeys(point["network"] for point in points))
     with book_style():
         alt = f"Accuracy against {xlabel}: hollow marks as published, filled marks measured here, for {listed(names)}."
-        figure = new_figure(8.0, 4.4, alt)
-        published, ours = figure.subplots(1, 2)
+        figure = new_figure(6.4, 7.0, alt)
+        published, ours = figure.subplots(2, 1)
         for axis, chosen, title in (
             (published, True, "as published: Speech Commands"),
             (ours, False, "here: spoken by espeak-ng, in noise"),
         ):
             here = [point for point in points if point["published"] == chosen]
-            for number, point in enumerate(sorted(here, key=lambda one: one[x])):
+            for point in here:
                 face = "none" if chosen else "#0072b2"
                 axis.plot(point[x], point["accuracy"], marker="o", markerfacecolor=face, color="#0072b2", linestyle="")
                 if "low" in point:
                     axis.plot([point[x]] * 2, [point["low"], point["high"]], color="#0072b2", linewidth=1)
-                right, up = number % 2 == 0, number % 4 < 2  # neighbours in size have their names on other sides
+                left = point["network"] in left_of_point
                 axis.annotate(
-                    point["network"], (point[x], point["accuracy"]), xytext=(6 if right else -6, 4 if up else -9),
-                    textcoords="offset points", fontsize=7.5, ha="left" if right else "right",
+                    point["network"], (point[x], point["accuracy"]), xytext=(-7 if left else 7, 0),
+                    textcoords="offset points", fontsize=7.5, ha="right" if left else "left", va="center",
                 )  # fmt: skip
             axis.set_xscale("log")
-            axis.margins(x=0.35, y=0.12)
+            axis.margins(x=0.2, y=0.12)
             axis.set_title(title)
             axis.set_xlabel(xlabel)
-        published.set_ylabel("accuracy (percent)")
+            axis.set_ylabel("accuracy (percent)")
     return figure
 
 
