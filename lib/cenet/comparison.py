@@ -28,7 +28,7 @@ CONTROLS = {IDENTITY: "identity", UNIFORM: "uniform", BANDED: "banded"}
 PAIRS, SAME = "pairs", "same"
 LONG_RANGE = {None: "no graph", "learned": "graph", "identity": IDENTITY, "uniform": UNIFORM}
 LONG_RANGE_CLIPS, LONG_RANGE_TESTS = 2000, 600
-PAIR_STEPS, SAME_STEPS = 250, 250
+LONG_STEPS = 250
 
 
 def networks(config: KeywordConfig | None = None) -> dict[str, KeywordConfig]:
@@ -71,18 +71,16 @@ def commands_in_noise(seconds: float = 1.0, seed: int = 0) -> Clips:
 
 
 def long_range_trained(
-    question: str, adjacency: str | None, stream: Stream, run: Run, start: Spotter | None = None
+    adjacency: str | None, stream: Stream, run: Run, start: Spotter | None = None, steps: int = LONG_STEPS
 ) -> Spotter:
     """The shallow network on two words far apart, with a graph of that kind or none."""
-    steps = PAIR_STEPS if question == PAIRS else SAME_STEPS
     return train(shallow(adjacency, steps=steps), stream, run, start=start)
 
 
-def long_range_stream(question: str, seed: int) -> Stream:
+def long_range_stream(question: str, seed: int, clips: int = LONG_RANGE_CLIPS, steps: int = LONG_STEPS) -> Stream:
     """The training batches of a question, the same for every network."""
-    clips = long_range_clips(load(COMMANDS, "train"), question, LONG_RANGE_CLIPS, derive_seed(seed, "train"))
-    steps = PAIR_STEPS if question == PAIRS else SAME_STEPS
-    return Stream(clips, shallow(None, steps=steps), seed).keep(steps)
+    heard = long_range_clips(load(COMMANDS, "train"), question, clips, derive_seed(seed, "train"))
+    return Stream(heard, shallow(None, steps=steps), seed).keep(steps)
 
 
 def long_range_test(question: str, seed: int) -> Clips:

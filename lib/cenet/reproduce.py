@@ -87,7 +87,7 @@ def _long_range(seed: int) -> dict[str, dict[str, float]]:
         for adjacency, label in LONG_RANGE.items():
             if question == PAIRS and adjacency not in (None, "learned"):
                 continue  # a sum of evidence answers it: nothing is left for the controls to show
-            spotter = comparison.long_range_trained(question, adjacency, stream, run, start)
+            spotter = comparison.long_range_trained(adjacency, stream, run, start)
             found[question][label] = evaluate(spotter, test).accuracy
             if question == PAIRS and adjacency is None:
                 backbone = spotter
