@@ -91,9 +91,10 @@ def of_long_range(pairs: ByLabel, same: ByLabel) -> Iterator[Finding]:
     """The claims about two words far apart."""
     graph, none = names.LONG_RANGE["learned"], names.LONG_RANGE[None]
     yield compared("long-range", pairs, graph, none)
-    yield compared("long-range-meeting", same, graph, none, [label for label in same if label == names.IDENTITY])
-    if names.UNIFORM in same:
-        yield compared("long-range-edges", same, graph, names.UNIFORM)
+    yield compared("long-range-meeting", same, graph, none)
+    yield compared("long-range-equal-weights", same, graph, names.IDENTITY)
+    yield compared("long-range-band", same, graph, names.BANDED)
+    yield compared("long-range-edges", same, graph, names.UNIFORM)
 
 
 def findings(studies: Sequence[Study]) -> Iterator[tuple[Finding, str, str]]:

@@ -26,7 +26,7 @@ CONTROLS = {IDENTITY: "identity", UNIFORM: "uniform", BANDED: "banded"}
 """The graph module with other edges, at equal weights."""
 
 PAIRS, SAME = "pairs", "same"
-LONG_RANGE = {None: "no graph", "learned": "graph", "identity": IDENTITY, "uniform": UNIFORM}
+LONG_RANGE = {None: "no graph", "learned": "graph"} | {kind: label for label, kind in CONTROLS.items()}
 LONG_RANGE_CLIPS, LONG_RANGE_TESTS = 2000, 600
 LONG_STEPS = 250
 

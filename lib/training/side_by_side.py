@@ -14,6 +14,8 @@ from typing import TypeVar
 
 import torch
 
+from lib.training.devices import keep_freed_memory
+
 Result = TypeVar("Result")
 
 
@@ -44,7 +46,7 @@ def side_by_side(
         return found
     # Spawned, not forked: a fork of a process that has used torch's threads may hang.
     spawn = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(processes, mp_context=spawn, initializer=torch.set_num_threads, initargs=(1,))
+    pool = ProcessPoolExecutor(processes, mp_context=spawn, initializer=_one_thread)
     try:
         with _ignored_interrupt():  # the workers inherit it: Ctrl-C is their parent's affair
             running = [pool.submit(work, *job) for job in jobs]
@@ -58,6 +60,11 @@ def side_by_side(
         raise
     finally:
         pool.shutdown()
+
+
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+    keep_freed_memory()
 
 
 @contextmanager

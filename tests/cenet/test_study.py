@@ -37,7 +37,13 @@ def made_up(seed: int) -> study.Study:
         "embedded": embedded,
         "long_range": {
             "pairs": {none: 0.9, graph: 0.88},
-            "same": {none: 0.5, graph: 0.95, comparison.IDENTITY: 0.51, comparison.UNIFORM: 0.97},
+            "same": {
+                none: 0.5,
+                graph: 0.95,
+                comparison.IDENTITY: 0.51,
+                comparison.UNIFORM: 0.97,
+                comparison.BANDED: 0.93,
+            },
         },
         "digits": {
             "left_out": "theo",
@@ -67,6 +73,8 @@ def test_every_claim_is_judged_by_the_mean_with_the_cards_margin():
     assert verdicts["as-good-as-bc-resnet"] == "held"
     assert verdicts["long-range"] == "failed"
     assert verdicts["long-range-meeting"] == "held"
+    assert verdicts["long-range-equal-weights"] == "held"
+    assert verdicts["long-range-band"] == "failed"  # two points, five are asked
     assert verdicts["long-range-edges"] == "failed"
     assert verdicts["multiplies-cenet-6"] == "failed"
     assert found["as-good-as-bc-resnet", claims.DIGITS].verdict == "failed"
