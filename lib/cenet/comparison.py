@@ -28,7 +28,7 @@ CONTROLS = {IDENTITY: "identity", UNIFORM: "uniform", BANDED: "banded"}
 PAIRS, SAME = "pairs", "same"
 LONG_RANGE = {None: "no graph", "learned": "graph"} | {kind: label for label, kind in CONTROLS.items()}
 LONG_RANGE_CLIPS, LONG_RANGE_TESTS = 2000, 600
-LONG_STEPS = 250
+LONG_STEPS = 350
 
 
 def networks(config: KeywordConfig | None = None) -> dict[str, KeywordConfig]:

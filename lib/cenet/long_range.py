@@ -114,7 +114,7 @@ def _lay_out(clip: Tensor, words: list[Tensor], pause: int, source: torch.Genera
     clip[begin : begin + len(second)] = second
 
 
-def shallow(adjacency: str | None, layout: TwoWords = TwoWords(), steps: int = 250) -> KeywordConfig:
+def shallow(adjacency: str | None, layout: TwoWords = TwoWords(), steps: int = 350) -> KeywordConfig:
     """CENet-3: connection blocks only, which see 32 frames at once; with a graph of that kind, or none."""
     base = scaled()
     graph = None if adjacency is None else GraphConfig(adjacency=adjacency, scaled=True)
@@ -122,7 +122,7 @@ def shallow(adjacency: str | None, layout: TwoWords = TwoWords(), steps: int = 2
         base,
         name="shallow",
         network=CENetConfig((0, 0, 0), graph=graph),
-        recipe=RecipeConfig(learning_rate=1e-2, warmup=min(60, steps // 5), steps=steps, batch_size=64),
+        recipe=RecipeConfig(learning_rate=1e-2, warmup=min(60, steps // 5), steps=steps, batch_size=32),
         seconds=layout.seconds,
     )
 
