@@ -30,16 +30,6 @@ if TYPE_CHECKING:
     from lib.cenet.spotter import Spotter
     from lib.cenet.task import Heard
 
-PUBLISHED = {
-    "cenet-6": (16.2e3, 1.95e6),
-    "cenet-24": (44.3e3, 8.51e6),
-    "cenet-40": (61e3, 16.18e6),
-    "cenet-gcn-6": (27.6e3, 2.55e6),
-    "cenet-gcn-24": (55.6e3, 9.11e6),
-    "cenet-gcn-40": (72.3e3, 16.78e6),
-}
-"""Parameters and multiplies that the paper prints, as restated by others."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class CENetTrainOptions(TrainOptions):
@@ -93,7 +83,7 @@ class CENetExportOptions:
 
 
 def describe(preset: str | None) -> Report:
-    """Configuration, parameters and multiplies of one preset, or of every network, beside the paper's own counts."""
+    """Configuration, parameters and multiplies of one preset, or of every network, beside what papers print."""
     import json
 
     from lib.cenet.config import NETWORKS, PAPER_FEATURES, preset_named, scaled
@@ -115,7 +105,7 @@ def describe(preset: str | None) -> Report:
     lines += [
         "",
         "For one second of sound: 101 frames (scaled: 51). Multiplies: activations with weights, padding included, the",
-        "convention of most papers. Of the graph: activations with each other, which the paper's figure leaves out.",
+        "convention of most papers. Of the graph: activations with each other, which the paper's figures leave out.",
         "Operations: the other convention, two for every multiply of both kinds.",
     ]
     if preset is not None:
@@ -124,23 +114,24 @@ def describe(preset: str | None) -> Report:
 
 
 _ROW = "{:<16} {:>10} {:>11} {:>13} {:>11} {:>12} {:>14}"
-_HEADINGS = ("network", "parameters", "the paper's", "multiplies", "the paper's", "of the graph", "operations")
+_HEADINGS = ("network", "parameters", "in print", "multiplies", "in print", "of the graph", "operations")
 
 
 def _described(name: str, network: Any, features: Any) -> dict[str, Any]:
     from lib.cenet.model import build_network, network_multiplies
+    from lib.cenet.published import PUBLISHED
     from lib.training.multiplies import count_parameters
 
     found = network_multiplies(network, features.frames(features.sample_rate), features.width)
-    parameters, multiplies = PUBLISHED.get(name, (None, None))
+    paper = PUBLISHED.get(name)
     return {
         "preset": name,
         "parameters": count_parameters(build_network(network, 12)),
-        "paper_parameters": parameters,
+        "paper_parameters": paper and paper.parameters,
         "multiplies": found.by_weights,
         "graph_multiplies": found.by_activations,
         "operations": found.operations,
-        "paper_multiplies": multiplies,
+        "paper_multiplies": paper and paper.multiplies,
     }
 
 

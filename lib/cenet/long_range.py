@@ -128,9 +128,15 @@ def shallow(adjacency: str | None, layout: TwoWords = TwoWords(), steps: int = 3
 
 
 def receptive_frames(network: CENetConfig) -> int:
-    """How many frames one unit before the average sees, without graphs: by the usual rule, r += (kernel - 1) jump."""
+    """How many frames one unit before the average sees, by the usual rule: r += (kernel - 1) jump.
+
+    A graph of near places (``banded``) counts with its reach. One that sees all places is left out: with it every unit
+    sees everything.
+    """
     seen, jump = 3 + 1, 2  # 3x3 convolution, then pooling by two
-    for repeats in network.repetitions:
+    for stage, repeats in enumerate(network.repetitions, start=1):
         seen += 2 * jump * (repeats + 1)
         jump *= 2
+        if network.graph and network.graph.adjacency == "banded" and stage in network.graph.stages:
+            seen += 2 * network.graph.reach * jump
     return seen

@@ -398,8 +398,8 @@ def receptive_field(receptive_frames_by_you: Callable, bridges: Any) -> str:
                 f"{hop} ms the pause lasts {pause}."
             )
     return (
-        "The hop counts as much as the depth. And near places, three times in a row, are not so near: as a control "
-        "that cannot see across the pause, that graph does not serve. With all edges, one graph sees everything."
+        "The hop counts as much as the depth. And near places, three times in a row, are not so near: if that graph "
+        "fails in section 1, it is not for want of reach. It has not learnt to hand a word on from place to place."
     )
 
 

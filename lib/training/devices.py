@@ -97,21 +97,30 @@ def fastest_threads(work: Callable[[], object], repeats: int = 5, gain: float = 
     return counts[-1] if best[counts[-1]] * gain < best[1] else 1
 
 
-def keep_freed_memory() -> bool:
+def keep_freed_memory(sparingly: bool = False) -> bool:
     """Ask the C library to keep the memory of freed tensors for the next ones; False where it takes no such request.
 
     By default glibc returns every large block to the system, which clears it page by page when it is asked for again.
     With the paper's MNIST network on two cores that was measured as more than half of a training step. The price:
-    the process stays as large as it once was. For a program that works and ends, not for a notebook.
+    the process stays as large as it once was. For a program that works and ends.
+
+    Args:
+        sparingly: for a notebook, which lives on: blocks above 32 MiB (the highest threshold that glibc takes) still go
+            back at once, and so does what is free beyond 256 MiB at the end of the heap.
     """
     import ctypes
 
-    top_pad, trim_threshold, most_maps = -2, -1, -4  # M_TOP_PAD, M_TRIM_THRESHOLD, M_MMAP_MAX of malloc.h
+    top_pad, trim_threshold, map_threshold, most_maps = -2, -1, -3, -4  # M_TOP_PAD and so on, of malloc.h
+    megabyte = 1024**2
+    if sparingly:
+        settings = {map_threshold: 32 * megabyte, trim_threshold: 256 * megabyte, top_pad: 64 * megabyte}
+    else:
+        settings = {most_maps: 0, trim_threshold: 2**31 - 1, top_pad: 256 * megabyte}
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):  # another C library, or another system
         return False
-    return all([mallopt(most_maps, 0), mallopt(trim_threshold, 2**31 - 1), mallopt(top_pad, 256 * 1024**2)])
+    return all([mallopt(name, value) for name, value in settings.items()])
 
 
 def _seconds(work: Callable[[], object]) -> float:

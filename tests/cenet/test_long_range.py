@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from lib.cenet.config import NETWORKS, CENetConfig
+from lib.cenet.config import NETWORKS, CENetConfig, GraphConfig
+from lib.cenet.graph import GraphModule
 from lib.cenet.long_range import (
     FIRST,
     QUESTIONS,
@@ -118,17 +119,34 @@ def test_what_cannot_be_made_is_refused():
         long_range_clips(voices(), "same", 0, layout=LAYOUT)
 
 
-@pytest.mark.parametrize("network", [shallow(None).network, NETWORKS["cenet-6"], CENetConfig((2, 0, 1))])
+BANDED = GraphConfig((1, 3), "banded", reach=2)
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        shallow(None).network,
+        shallow("banded").network,
+        NETWORKS["cenet-6"],
+        CENetConfig((2, 0, 1)),
+        CENetConfig((1, 0, 0), graph=BANDED),
+    ],
+)
 def test_how_far_one_unit_sees(network):
     """Held against the gradient: which input frames move one unit of the last map."""
     model = build_network(network, 3).eval()
     for layer in model.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.constant_(layer.weight, 0.1)
+        if isinstance(layer, GraphModule):
+            nn.init.constant_(layer.weight.weight, 0.1)
+            nn.init.constant_(layer.gamma, 0.5)
     features = torch.ones(1, 400, 16, requires_grad=True)
     x = model.initial(features.unsqueeze(1))
-    for stage in model.stages:
+    for number, stage in enumerate(model.stages, start=1):
         x = stage(x)
+        if str(number) in model.graphs:
+            x = model.graphs[str(number)](x)
     x[0, :, x.shape[2] // 2].sum().backward()
     reached = features.grad[0].abs().sum(1).nonzero().flatten()
     assert int(reached[-1] - reached[0]) + 1 == receptive_frames(network)
@@ -138,6 +156,7 @@ def test_the_shallow_network_cannot_bridge_the_pause():
     config = shallow("learned")
     hop = config.features.hop_seconds
     assert receptive_frames(config.network) * hop < 0.7 <= TwoWords().gap[0]
+    assert receptive_frames(shallow("banded").network) * hop > TwoWords().gap[1]  # from place to place it could
     assert config.network.graph.scaled
     assert config.seconds == TwoWords().seconds
     assert shallow(None).network == replace(config.network, graph=None)
