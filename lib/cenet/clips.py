@@ -12,10 +12,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from lib.errors import UserError
-from lib.speech.data import SpeechSet
+from lib.speech.data import SILENCE, UNKNOWN, SpeechSet
 from lib.training.seeding import derive_seed, generator
-
-SILENCE, UNKNOWN = "silence", "unknown"
 
 
 @dataclass(frozen=True)

@@ -269,9 +269,10 @@ def _recordings(options: CENetEvaluateOptions, spotter: "Spotter", clean: bool =
 
 def _whole_folder(data: str, spotter: "Spotter") -> "Heard":
     """Every recording of a folder. Words that are no class count as ``unknown`` if the spotter has that class."""
-    from lib.cenet.clips import UNKNOWN, clips_of
+    from lib.cenet.clips import clips_of
     from lib.cenet.task import Heard
     from lib.files import at_home
+    from lib.speech.data import UNKNOWN
     from lib.speech.folders import load_all, require_classes
 
     names = spotter.class_names

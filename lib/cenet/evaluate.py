@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from lib.cenet.clips import SILENCE, UNKNOWN, Clips
+from lib.cenet.clips import Clips
 from lib.cenet.spotter import Spotter
 from lib.cenet.stream import noisy
 from lib.errors import UserError
+from lib.speech.data import SILENCE, UNKNOWN
 from lib.speech.metrics.classification import accuracy, class_accuracies, confusion_matrix, wilson_interval
 from lib.speech.metrics.keyword import KeywordCurves, keyword_curves
 

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 from torchaudio.functional import resample
 
-from lib.cenet.clips import SILENCE, UNKNOWN
 from lib.cenet.spotter import Spotter
 from lib.errors import UserError
 from lib.speech.audio import RATES
+from lib.speech.data import SILENCE, UNKNOWN
 from lib.speech.features import FeatureConfig, FeatureExtractor, extended
 
 BATCH = 64

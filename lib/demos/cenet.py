@@ -16,13 +16,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from lib.cenet.clips import SILENCE, UNKNOWN, placed
+from lib.cenet.clips import placed
 from lib.cenet.spotter import Spotter
 from lib.cenet.streaming import Detection, Detector, Moment, StreamingSpotter
 from lib.demos.serve import load_gradio
 from lib.errors import UserError
 from lib.figures import book_style, marks, new_figure, png_bytes
 from lib.speech.audio import audio_faults, probe, read_audio
+from lib.speech.data import SILENCE, UNKNOWN
 
 if TYPE_CHECKING:
     import gradio

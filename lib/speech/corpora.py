@@ -110,24 +110,15 @@ def _load_fsdd(folder: Path, split: str, choice: Choice) -> SpeechSet:
     return fsdd.load(folder, split, digits, test_speakers=choice.test_speakers, seed=choice.seed)
 
 
-def _load_aishell(folder: Path, split: str, choice: Choice) -> SpeechSet:
-    _require_no_classes(choice, "AISHELL-1")
-    return aishell.load(folder, split, test_speakers=choice.test_speakers, seed=choice.seed)
+def _without_classes(load: Callable[..., SpeechSet], title: str) -> Callable[[Path, str, Choice], SpeechSet]:
+    """How to read a corpus of sentences or speakers, which has no words to choose."""
 
+    def read(folder: Path, split: str, choice: Choice) -> SpeechSet:
+        if _classes(choice) is not None:
+            raise UserError(f"{title} has no words to choose: leave them out.")
+        return load(folder, split, test_speakers=choice.test_speakers, seed=choice.seed)
 
-def _load_librispeech(folder: Path, split: str, choice: Choice) -> SpeechSet:
-    _require_no_classes(choice, "LibriSpeech")
-    return librispeech.load(folder, split, test_speakers=choice.test_speakers, seed=choice.seed)
-
-
-def _load_voxceleb(folder: Path, split: str, choice: Choice) -> SpeechSet:
-    _require_no_classes(choice, "A corpus of speakers")
-    return voxceleb.load(folder, split, test_speakers=choice.test_speakers, seed=choice.seed)
-
-
-def _load_kaldi(folder: Path, split: str, choice: Choice) -> SpeechSet:
-    _require_no_classes(choice, "A data folder of Kaldi")
-    return kaldi.load(folder, split, test_speakers=choice.test_speakers, seed=choice.seed)
+    return read
 
 
 def _load_folder(folder: Path, split: str, choice: Choice) -> SpeechSet:
@@ -143,10 +134,10 @@ def _classes(choice: Choice) -> Sequence[str] | None:
     return None if choice.words == "all" else choice.words
 
 
-def _require_no_classes(choice: Choice, title: str) -> None:
-    if _classes(choice) is not None:
-        raise UserError(f"{title} has no words to choose: leave them out.")
-
+_load_aishell = _without_classes(aishell.load, "AISHELL-1")
+_load_librispeech = _without_classes(librispeech.load, "LibriSpeech")
+_load_voxceleb = _without_classes(voxceleb.load, "A corpus of speakers")
+_load_kaldi = _without_classes(kaldi.load, "A data folder of Kaldi")
 
 LAYOUTS: tuple[tuple[Callable[[Path], bool], Callable[[Path, str, Choice], SpeechSet]], ...] = (
     (kaldi.is_here, _load_kaldi),

@@ -11,6 +11,8 @@ from lib.errors import UserError
 from lib.speech.audio import SAMPLE_RATE, read_audio
 
 SPLITS = ("train", "valid", "test")
+UNKNOWN, SILENCE = "unknown", "silence"
+"""Labels of a word that is none of the classes, and of sound without a word."""
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,11 @@ from random import Random
 
 from lib.errors import UserError
 from lib.speech.audio import probe
-from lib.speech.data import SpeechSet, Utterance
+from lib.speech.data import SILENCE, UNKNOWN, SpeechSet, Utterance
 from lib.speech.folders import SPEECH_COMMANDS_NAME, is_audio
 from lib.speech.splits import require_split, split_utterances
 
 KEYWORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
-UNKNOWN, SILENCE = "unknown", "silence"
 SIZES = {"0.01": 64_727, "0.02": 105_829}  # recordings of the whole sets
 WORDS_OF_FIRST_VERSION = 30
 

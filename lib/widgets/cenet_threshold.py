@@ -10,9 +10,10 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 from torchaudio.functional import mu_law_encoding, resample
 
-from lib.cenet.clips import SILENCE, UNKNOWN, Clips
+from lib.cenet.clips import Clips
 from lib.errors import UserError
 from lib.speech.audio import SAMPLE_RATE
+from lib.speech.data import SILENCE, UNKNOWN
 from lib.speech.metrics.detection import DetectionCurve
 from lib.speech.metrics.trials import Trials
 from lib.speech.vad import speech_span

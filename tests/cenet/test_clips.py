@@ -6,8 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.cenet.clips import SILENCE, UNKNOWN, Clips, clips_of, command_task, placed, with_silence
+from lib.cenet.clips import Clips, clips_of, command_task, placed, with_silence
 from lib.errors import UserError
+from lib.speech.data import SILENCE, UNKNOWN
 from tests.cenet.sounds import RATE, in_memory, tone
 
 

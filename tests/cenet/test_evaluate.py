@@ -8,12 +8,13 @@ import torch
 from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, confusion_matrix, recall_score
 
-from lib.cenet.clips import SILENCE, UNKNOWN, Clips
+from lib.cenet.clips import Clips
 from lib.cenet.evaluate import evaluate, noise_sweep
 from lib.cenet.spotter import Spotter
 from lib.cenet.stream import noisy
 from lib.cenet.train import train
 from lib.errors import UserError
+from lib.speech.data import SILENCE, UNKNOWN
 from lib.training.run import Run
 from tests.cenet.sounds import tiny, words_of
 

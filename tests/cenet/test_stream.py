@@ -7,10 +7,11 @@ import pytest
 import torch
 from scipy.signal import periodogram
 
-from lib.cenet.clips import SILENCE, Clips, with_silence
+from lib.cenet.clips import Clips, with_silence
 from lib.cenet.config import AugmentConfig
 from lib.cenet.stream import BANK_LENGTH, NoiseBank, Stream, noisy, speech_power
 from lib.errors import UserError
+from lib.speech.data import SILENCE
 from lib.training.order import Order
 from tests.cenet.sounds import PLAIN, RATE, tiny, tone, words_of
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 import lib.cenet.task
-from lib.cenet.clips import SILENCE, UNKNOWN
 from lib.cenet.stream import noisy
 from lib.cenet.task import TEST_DRAWS, TEST_SNR, Task, load_task, suited_seconds
 from lib.errors import UserError
 from lib.speech.corpora import load_speech
+from lib.speech.data import SILENCE, UNKNOWN
 from lib.speech.spoken import KeywordCorpus
 from tests.cenet.sounds import WORDS, tone, write, write_words
 
