@@ -46,7 +46,7 @@ def side_by_side(
         return found
     # Spawned, not forked: a fork of a process that has used torch's threads may hang.
     spawn = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(processes, mp_context=spawn, initializer=_one_thread)
+    pool = ProcessPoolExecutor(processes, mp_context=spawn, initializer=_settle)
     try:
         with _ignored_interrupt():  # the workers inherit it: Ctrl-C is their parent's affair
             running = [pool.submit(work, *job) for job in jobs]
@@ -62,9 +62,17 @@ def side_by_side(
         pool.shutdown()
 
 
-def _one_thread() -> None:
+def _settle() -> None:
+    """What a process does before its first job."""
     torch.set_num_threads(1)
     keep_freed_memory()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Killed or gone with its terminal, a parent cannot stop its processes, and they would go on for an hour."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
 
 
 @contextmanager

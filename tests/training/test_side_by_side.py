@@ -1,6 +1,10 @@
 """Several jobs at a time: every result comes, faults are raised, and one process stays in this one."""
 
 import os
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -33,3 +37,46 @@ def test_several_processes_give_every_result_once():
 def test_a_fault_in_a_job_is_raised_here(processes):
     with pytest.raises(ValueError, match="job 7"):
         side_by_side(refused, [(7,)], processes)
+
+
+def written_and_slept(folder: str) -> None:
+    (Path(folder) / f"{os.getpid()}").touch()
+    time.sleep(120)
+
+
+STUDY = """
+import sys
+from lib.training.side_by_side import side_by_side
+from tests.training.test_side_by_side import written_and_slept
+if __name__ == "__main__":
+    side_by_side(written_and_slept, [(sys.argv[1],)] * 2, 2)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="asks a process by signal 0 whether it lives")
+def test_a_parent_that_is_killed_takes_its_processes_with_it(tmp_path):
+    script, folder = tmp_path / "study.py", tmp_path / "began"
+    script.write_text(STUDY)
+    folder.mkdir()
+    parent = subprocess.Popen([sys.executable, script, folder], env={**os.environ, "PYTHONPATH": os.getcwd()})
+    workers = wait_for(lambda: [int(one.name) for one in folder.iterdir()], lambda found: len(found) == 2)
+    parent.kill()
+    parent.wait()
+    assert not wait_for(lambda: [one for one in workers if lives(one)], lambda alive: not alive)
+
+
+def lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    state = Path(f"/proc/{process}/stat")  # where nobody collects an orphan it stays as a zombie
+    return not state.exists() or state.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def wait_for(ask, enough, seconds: float = 60):
+    """What is found, as soon as it is enough; what there is after so long."""
+    until = time.monotonic() + seconds
+    while not enough(found := ask()) and time.monotonic() < until:
+        time.sleep(0.1)
+    return found
