@@ -47,3 +47,47 @@ def settled(page) -> None:
 def slide(locator, value: float) -> None:
     """Move a slider as a hand does: the value, then the event."""
     locator.evaluate("(e, v) => { e.value = v; e.dispatchEvent(new Event('input', { bubbles: true })); }", value)
+
+
+def nothing_sticks_out(page, width: int) -> None:
+    """No figure is wider than the page, and nothing sticks out of its figure: it would be cut off, not scrolled to."""
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    beyond = page.evaluate(
+        """[...document.querySelectorAll('.ptr *:not(svg *)')].filter((e) => e.offsetParent &&
+            e.getBoundingClientRect().right > e.closest('.ptr').getBoundingClientRect().right + 0.5).length"""
+    )
+    assert beyond == 0
+
+
+def all_is_named(page, pictures: int, readouts: int) -> None:
+    """Every control has a name, every picture a sentence; so many pictures, and so many places that tell changes."""
+    nameless = page.evaluate(
+        """[...document.querySelectorAll('input, select, button, [tabindex]')].filter((e) =>
+            !(e.labels?.length || e.getAttribute('aria-label') || e.textContent.trim())).length"""
+    )
+    assert nameless == 0
+    labels = page.evaluate("[...document.querySelectorAll('[role=img]')].map(e => e.getAttribute('aria-label'))")
+    assert len(labels) == pictures
+    assert all(text.count(" ") >= 4 and text.endswith(".") for text in labels)
+    assert page.locator("[aria-live=polite]").count() == readouts
+
+
+def is_dark(page) -> bool:
+    """Whether the first figure's ground is dark."""
+    ground = page.locator(".ptr-root").first.evaluate(
+        "e => getComputedStyle(e).backgroundColor.match(/[0-9]+/g).slice(0, 3).map(Number)"
+    )
+    return max(ground) < 60
+
+
+def a_still_picture_stands(browser, path: Path) -> None:
+    """Without JavaScript there is a picture with a sentence."""
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(path.as_uri())
+    still = page.locator(".ptr-still svg[role=img]")
+    box = still.bounding_box()
+    assert box["width"] > 300
+    assert box["height"] > 80
+    assert still.get_attribute("aria-label").endswith(".")
+    context.close()

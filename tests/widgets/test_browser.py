@@ -12,7 +12,16 @@ from lib.widgets.cud_trajectories import OdeTrajectories, data_quantiles, sliced
 from lib.widgets.kit import module
 from lib.widgets.mlp import run_packed
 from lib.widgets.quality_curves import QualityCurves
-from tests.widgets.page import document, opened, settled, slide
+from tests.widgets.page import (
+    a_still_picture_stands,
+    all_is_named,
+    document,
+    is_dark,
+    nothing_sticks_out,
+    opened,
+    settled,
+    slide,
+)
 
 pytestmark = pytest.mark.browser
 
@@ -322,45 +331,18 @@ class TestEveryFigure:
     def test_nothing_is_wider_than_the_page(self, browser, folder, width):
         with opened(browser, folder / "all-dark.html", width) as page:
             settled(page)
-            assert page.evaluate("document.documentElement.scrollWidth") <= width
-            # what sticks out of its figure would be cut off, not scrolled to
-            beyond = page.evaluate(
-                """[...document.querySelectorAll('.ptr *:not(svg *)')].filter((e) => e.offsetParent &&
-                    e.getBoundingClientRect().right > e.closest('.ptr').getBoundingClientRect().right + 0.5).length"""
-            )
-            assert beyond == 0
+            nothing_sticks_out(page, width)
 
     def test_every_control_has_a_name_and_every_picture_a_sentence(self, browser, folder):
         with opened(browser, folder / "all-dark.html") as page:
             settled(page)
-            nameless = page.evaluate(
-                """[...document.querySelectorAll('input, select, button')].filter((e) =>
-                    !(e.labels?.length || e.getAttribute('aria-label') || e.textContent.trim())).length"""
-            )
-            assert nameless == 0
-            labels = page.evaluate(
-                "[...document.querySelectorAll('[role=img]')].map(e => e.getAttribute('aria-label'))"
-            )
-            assert len(labels) == 4  # particles, two rows of digits, curves
-            assert all(text.count(" ") >= 4 and text.endswith(".") for text in labels)
-            assert page.locator("[aria-live=polite]").count() == 3
+            all_is_named(page, pictures=4, readouts=3)  # particles, two rows of digits, curves
 
     @pytest.mark.parametrize(("page_name", "scheme"), [("all-dark", "light"), ("particles", "dark")])
     def test_the_books_switch_decides_over_the_system(self, browser, folder, page_name, scheme):
         with opened(browser, folder / f"{page_name}.html", scheme=scheme) as page:
-            red, green, blue = page.locator(".ptr-root").first.evaluate(
-                "e => getComputedStyle(e).backgroundColor.match(/\\\\d+/g).map(Number)".replace("\\\\", "\\")
-            )
-        assert (max(red, green, blue) < 60) == (page_name == "all-dark")
+            assert is_dark(page) == (page_name == "all-dark")
 
     @pytest.mark.parametrize("name", ["particles", "digits", "curves"])
     def test_a_still_picture_stands_there_without_javascript(self, browser, folder, name):
-        context = browser.new_context(java_script_enabled=False)
-        page = context.new_page()
-        page.goto((folder / f"{name}.html").as_uri())
-        still = page.locator(".ptr-still svg[role=img]")
-        box = still.bounding_box()
-        assert box["width"] > 300
-        assert box["height"] > 80
-        assert still.get_attribute("aria-label").endswith(".")
-        context.close()
+        a_still_picture_stands(browser, folder / f"{name}.html")

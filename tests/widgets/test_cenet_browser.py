@@ -15,7 +15,15 @@ from lib.widgets.cenet_threshold import ThresholdCurves, played_bytes
 from lib.widgets.kit import module
 from tests.browser import comes_true
 from tests.widgets.cenet_figures import clips_of_tones, scores_of, spotter_of, with_adjacency
-from tests.widgets.page import document, opened, slide
+from tests.widgets.page import (
+    a_still_picture_stands,
+    all_is_named,
+    document,
+    is_dark,
+    nothing_sticks_out,
+    opened,
+    slide,
+)
 
 pytestmark = pytest.mark.browser
 
@@ -410,43 +418,17 @@ class TestBoth:
     @pytest.mark.parametrize("width", [340, 390, 1280])
     def test_nothing_is_wider_than_the_page(self, browser, folder, width):
         with opened(browser, folder / "both-dark.html", width) as page:
-            assert page.evaluate("document.documentElement.scrollWidth") <= width
-            beyond = page.evaluate(
-                """[...document.querySelectorAll('.ptr *:not(svg *)')].filter((e) => e.offsetParent &&
-                    e.getBoundingClientRect().right > e.closest('.ptr').getBoundingClientRect().right + 0.5).length"""
-            )
-            assert beyond == 0
+            nothing_sticks_out(page, width)
 
     def test_every_control_has_a_name_and_every_picture_a_sentence(self, browser, folder):
         with opened(browser, folder / "both-dark.html") as page:
-            nameless = page.evaluate(
-                """[...document.querySelectorAll('input, select, button, [tabindex]')].filter((e) =>
-                    !(e.labels?.length || e.getAttribute('aria-label') || e.textContent.trim())).length"""
-            )
-            assert nameless == 0
-            labels = page.evaluate(
-                "[...document.querySelectorAll('[role=img]')].map(e => e.getAttribute('aria-label'))"
-            )
-            assert len(labels) == 4
-            assert all(text.count(" ") >= 4 and text.endswith(".") for text in labels)
-            assert page.locator("[aria-live=polite]").count() == 2
+            all_is_named(page, pictures=4, readouts=2)
 
     @pytest.mark.parametrize(("name", "scheme"), [("both-dark", "light"), ("maps", "dark"), ("curves", "dark")])
     def test_the_books_switch_decides_over_the_system(self, browser, folder, name, scheme):
         with opened(browser, folder / f"{name}.html", scheme=scheme) as page:
-            ground = page.locator(".ptr-root").first.evaluate(
-                "e => getComputedStyle(e).backgroundColor.match(/[0-9]+/g).slice(0, 3).map(Number)"
-            )
-        assert (max(ground) < 60) == (name == "both-dark")
+            assert is_dark(page) == (name == "both-dark")
 
     @pytest.mark.parametrize("name", ["maps", "curves"])
     def test_a_still_picture_stands_there_without_javascript(self, browser, folder, name):
-        context = browser.new_context(java_script_enabled=False)
-        page = context.new_page()
-        page.goto((folder / f"{name}.html").as_uri())
-        still = page.locator(".ptr-still svg[role=img]")
-        box = still.bounding_box()
-        assert box["width"] > 300
-        assert box["height"] > 80
-        assert still.get_attribute("aria-label").endswith(".")
-        context.close()
+        a_still_picture_stands(browser, folder / f"{name}.html")
