@@ -4,7 +4,7 @@ Accuracies are in percent. Over several seeds it is the mean that must keep the 
 """
 
 from collections.abc import Iterator, Sequence
-from statistics import mean
+from statistics import mean, stdev
 
 from lib.cenet import comparison as names
 from lib.cenet import study
@@ -25,17 +25,26 @@ PERCENT = "percent"
 
 
 def compared(claim_id: str, found: ByLabel, first: str, second: str, shown: Sequence[str] = ()) -> Finding:
-    """Whether the mean of ``first`` keeps the claim beside that of ``second``; further labels are shown with them."""
-    a, b = (mean(found[label].values()) for label in (first, second))
+    """Whether the mean of ``first`` keeps the claim beside that of ``second``, over the seeds that both have.
+
+    The values of further labels are shown with them.
+    """
+    seeds = [seed for seed in found[first] if seed in found[second]]
+    a, b = (mean(found[label][seed] for seed in seeds) for label in (first, second))
     test = claim(SYSTEM, claim_id).test
-    gap = [found[first][seed] - found[second][seed] for seed in found[first]]
     summary = f"{_capital(first)} has {number(a, 3)} %, {second} {number(b, 3)} %"
-    if len(gap) > 1:
-        summary += f"; the difference goes from {min(gap):+.1f} to {max(gap):+.1f} points over {len(gap)} seeds"
+    if len(seeds) > 1:
+        gap = [found[first][seed] - found[second][seed] for seed in seeds]
+        error = stdev(gap) / len(gap) ** 0.5
+        summary += (
+            f"; the difference is {mean(gap):+.1f} points with a standard error of {error:.1f}, and goes from "
+            f"{min(gap):+.1f} to {max(gap):+.1f} over {len(gap)} seeds"
+        )
     values = [
         {"label": label, "seed": seed, "value": value, "unit": PERCENT}
         for label in dict.fromkeys((first, second, *shown))
         for seed, value in found[label].items()
+        if label in shown or seed in seeds
     ]
     return Finding(claim_id, test.holds([a, b]), summary + ".", values)
 
@@ -101,7 +110,7 @@ def findings(studies: Sequence[Study]) -> Iterator[tuple[Finding, str, str]]:
     """All claims over the seeds of a study: (finding, preset, data)."""
     for finding in counted():
         yield finding, "paper", NONE
-    for finding in of_commands(study.embedded(studies)):
+    for finding in of_commands(study.embedded(studies) | study.graph_question(studies)):
         yield finding, "scaled", COMMANDS
     if found := study.longer(studies):
         rest = [label for label in found if label not in (names.GRAPH, names.PLAIN)]

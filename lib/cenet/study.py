@@ -5,16 +5,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lib.cenet import comparison as names
 from lib.errors import UserError
 from lib.papers import RESULTS
 
 FILE = "cenet-study.json"
+GRAPH_QUESTION = (names.PLAIN, names.GRAPH, names.IDENTITY, names.UNIFORM, names.BANDED)
+"""The graph, and all that it has to be better than."""
 
 Study = dict[str, Any]
 """One seed, in plain JSON types: ``seed``, ``embedded`` (label -> accuracy, area, cpu_seconds, gammas, noise),
 ``long_range`` (question -> label -> accuracy), ``digits`` and ``words`` (label -> accuracy; with the left-out speaker),
 ``longer`` (label -> accuracy, cpu_seconds; the first seeds only), ``minutes``. What a machine without the recordings
-cannot measure is not there. Accuracies are shares."""
+cannot measure is not there. Accuracies are shares. Further seeds have ``graph`` alone: like ``embedded``, of those in
+``GRAPH_QUESTION``."""
 
 ByLabel = dict[str, dict[int, float]]
 """Label -> seed -> percent."""
@@ -42,10 +46,20 @@ def load_studies(folder: Path | str = RESULTS) -> list[Study]:
 def embedded(studies: Sequence[Study], key: str = "accuracy") -> ByLabel:
     """The embedded commands: accuracy in percent, or another number as it stands."""
     factor = 100 if key == "accuracy" else 1
+    whole = _whole(studies)
     return {
-        label: {one["seed"]: factor * one["embedded"][label][key] for one in studies}
-        for label in studies[0]["embedded"]
+        label: {one["seed"]: factor * one["embedded"][label][key] for one in whole} for label in whole[0]["embedded"]
     }
+
+
+def graph_question(studies: Sequence[Study]) -> ByLabel:
+    """The graph and its controls on the embedded commands, over all seeds: percent."""
+    found = [(one["seed"], one.get("embedded") or one["graph"]) for one in studies]
+    return {label: {seed: 100 * one[label]["accuracy"] for seed, one in found} for label in GRAPH_QUESTION}
+
+
+def _whole(studies: Sequence[Study]) -> list[Study]:
+    return [one for one in studies if "embedded" in one]
 
 
 def longer(studies: Sequence[Study]) -> ByLabel:
@@ -57,27 +71,30 @@ def longer(studies: Sequence[Study]) -> ByLabel:
 
 def long_range(studies: Sequence[Study], question: str) -> ByLabel:
     """Two words far apart: accuracy in percent."""
+    whole = _whole(studies)
     return {
-        label: {one["seed"]: 100 * one["long_range"][question][label] for one in studies}
-        for label in studies[0]["long_range"][question]
+        label: {one["seed"]: 100 * one["long_range"][question][label] for one in whole}
+        for label in whole[0]["long_range"][question]
     }
 
 
 def recordings(studies: Sequence[Study], place: str) -> ByLabel:
     """``digits`` or ``words``: accuracy in percent on people; empty where they were not measured."""
-    if not all(place in one for one in studies):
+    whole = _whole(studies)
+    if not all(place in one for one in whole):
         return {}
-    labels = [label for label in studies[0][place] if label != "left_out"]
-    return {label: {one["seed"]: 100 * one[place][label] for one in studies} for label in labels}
+    labels = [label for label in whole[0][place] if label != "left_out"]
+    return {label: {one["seed"]: 100 * one[place][label] for one in whole} for label in labels}
 
 
 def noise(studies: Sequence[Study]) -> dict[str, dict[float, list[float]]]:
     """Accuracy in percent at each level of noise, one value a seed: {label: {decibels: values}}."""
-    swept = [label for label, found in studies[0]["embedded"].items() if "noise" in found]
+    whole = _whole(studies)
+    swept = [label for label, found in whole[0]["embedded"].items() if "noise" in found]
     return {
         label: {
-            row["snr"]: [100 * one["embedded"][label]["noise"][place]["accuracy"] for one in studies]
-            for place, row in enumerate(studies[0]["embedded"][label]["noise"])
+            row["snr"]: [100 * one["embedded"][label]["noise"][place]["accuracy"] for one in whole]
+            for place, row in enumerate(whole[0]["embedded"][label]["noise"])
         }
         for label in swept
     }
