@@ -61,6 +61,30 @@ def made_up(seed: int) -> study.Study:
     }  # fmt: skip
 
 
+def graph_alone(seed: int, graph: float) -> study.Study:
+    """One more seed, on which only the graph is held against its controls."""
+    shares = {label: SHARES[label] for label in study.GRAPH_QUESTION} | {comparison.GRAPH: graph}
+    return {"seed": seed, "graph": {label: {"accuracy": share} for label, share in shares.items()}, "minutes": 1.0}
+
+
+def test_further_seeds_count_where_the_graph_is_judged_and_nowhere_else():
+    studies = [made_up(0), graph_alone(1, 0.80), graph_alone(2, 0.82)]
+    found = {(one.claim, one.data): one for one in measurements(studies)}
+    gain = found["graph-gain", claims.COMMANDS]
+    assert gain.verdict == "failed"  # 87, 80 and 82 percent against 86
+    assert gain.seeds == (0, 1, 2)
+    # -3 on average; SciPy's sem of (1, -6, -4) is 2.1
+    assert "-3.0 points with a standard error of 2.1, and goes from -6.0 to +1.0 over 3 seeds" in gain.summary
+    assert found["as-good-as-bc-resnet", claims.COMMANDS].seeds == (0,)
+    assert found["as-good-as-bc-resnet", claims.COMMANDS].verdict == "held"
+    assert {row.seed for row in found["scaled-scores", claims.COMMANDS].values} == {0}
+    assert found["long-range-meeting", claims.TWO_WORDS].seeds == (0,)
+    assert study.embedded(studies)[comparison.GRAPH] == {0: 87.0}
+    assert study.graph_question(studies)[comparison.GRAPH] == {0: 87.0, 1: 80.0, 2: 82.0}
+    assert study.noise(studies)[comparison.GRAPH][0.0] == [50.0]
+    assert study.recordings(studies, "digits")[comparison.BC] == {0: 81.0}
+
+
 def test_every_claim_is_judged_by_the_mean_with_the_cards_margin():
     found = {(one.claim, one.data): one for one in measurements([made_up(0), made_up(2)])}
     others = (claims.DIGITS, claims.PATIENT)
