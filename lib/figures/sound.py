@@ -3,12 +3,15 @@
 import base64
 import html
 import io
-from collections.abc import Collection, Mapping, Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import soundfile
 from IPython.display import HTML
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 
 from lib.errors import UserError
 from lib.figures.curves import line_style, listed
@@ -63,13 +66,12 @@ def plot_maps(
     return figure
 
 
-def plot_footprint(points: Sequence[Mapping], *, x: str, xlabel: str, left_of_point: Collection[str] = ()) -> Figure:
+def plot_footprint(points: Sequence[Mapping], *, x: str, xlabel: str) -> Figure:
     """Accuracy against size, one point a network: published ones hollow, ours filled.
 
     Args:
         points: dicts with ``network``, ``accuracy`` (percent), ``published`` (bool), the size under the name ``x``, and
             for ours optionally ``low`` and ``high``, the spread over seeds.
-        left_of_point: networks whose names stand on the left, where those on the right would collide.
     """
     names = list(dict.fromkeys(point["network"] for point in points))
     with book_style():
@@ -86,17 +88,49 @@ def plot_footprint(points: Sequence[Mapping], *, x: str, xlabel: str, left_of_po
                 axis.plot(point[x], point["accuracy"], marker="o", markerfacecolor=face, color="#0072b2", linestyle="")
                 if "low" in point:
                     axis.plot([point[x]] * 2, [point["low"], point["high"]], color="#0072b2", linewidth=1)
-                left = point["network"] in left_of_point
-                axis.annotate(
-                    point["network"], (point[x], point["accuracy"]), xytext=(-7 if left else 7, 0),
-                    textcoords="offset points", fontsize=7.5, ha="right" if left else "left", va="center",
-                )  # fmt: skip
             axis.set_xscale("log")
             axis.margins(x=0.2, y=0.12)
             axis.set_title(title)
             axis.set_xlabel(xlabel)
             axis.set_ylabel("accuracy (percent)")
+        figure.draw_without_rendering()  # the layout must stand before names are fitted into it
+        for axis, chosen in ((published, True), (ours, False)):
+            here = [point for point in points if point["published"] == chosen]
+            heights = [(one.get("low", one["accuracy"]), one.get("high", one["accuracy"])) for one in here]
+            _name(axis, [(one["network"], one[x], one["accuracy"]) for one in here], heights)
     return figure
+
+
+def _name(axis, points: Sequence[tuple[str, float, float]], heights: Sequence[tuple[float, float]]) -> None:
+    """Names beside points (name, x, y), each as near as it can be without touching a mark or another name.
+
+    heights   from where to where each point's mark reaches
+    """
+    renderer, to_pixels = axis.figure.canvas.get_renderer(), axis.transData.transform
+    taken = [
+        Bbox([to_pixels((x, low)) - 6, to_pixels((x, high)) + 6])
+        for (_, x, _), (low, high) in zip(points, heights, strict=True)
+    ]
+    for name, x, y in sorted(points, key=lambda one: one[2]):
+        for away, (right, up) in itertools.product((8, 16, 26, 38, 50), _DIRECTIONS):
+            text = axis.annotate(
+                name, (x, y), xytext=(away * right, away * up), textcoords="offset points", fontsize=7.5,
+                ha=("right", "center", "left")[round(right) + 1], va=("top", "center", "bottom")[round(up) + 1],
+                arrowprops={"arrowstyle": "-", "color": "#8a929c", "linewidth": 0.6} if away > 8 else None,
+            )  # fmt: skip
+            text.update_positions(renderer)
+            box = Text.get_window_extent(text, renderer)
+            inside = axis.bbox.contains(*box.min) and axis.bbox.contains(*box.max)
+            if inside and not box.count_overlaps(taken):
+                break
+            text.remove()
+        else:
+            raise UserError(f"There is no room for the name of {name}: draw fewer networks.")
+        taken.append(box)
+
+
+_DIRECTIONS = ((1, 0), (-1, 0), (0.7, 0.7), (0.7, -0.7), (-0.7, 0.7), (-0.7, -0.7), (0, 1), (0, -1))
+"""Right first, then left, above and below: (right, up)."""
 
 
 def plot_spread(

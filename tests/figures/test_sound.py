@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 import soundfile
+from matplotlib.text import Text
 
 from lib.errors import UserError
 from lib.figures.sound import (
@@ -54,6 +55,24 @@ def test_published_points_are_hollow_and_ours_filled():
     assert published.get_lines()[0].get_markerfacecolor() == "none"
     assert ours.get_lines()[0].get_markerfacecolor() != "none"
     assert list(ours.get_lines()[1].get_ydata()) == [79.0, 81.0]
+
+
+def test_names_of_points_touch_neither_each_other_nor_a_mark():
+    crowd = [
+        {"network": f"network {n}", "published": True, "accuracy": 96 + n / 10, "weights": 9e3 * (1 + n / 4)}
+        for n in range(9)
+    ]
+    crowd.append({"network": "apart", "published": True, "accuracy": 90.0, "weights": 2e5})
+    figure = plot_footprint(crowd, x="weights", xlabel="weights")
+    png_bytes(figure)
+    axis = figure.axes[0]
+    boxes = [Text.get_window_extent(text) for text in axis.texts]
+    assert sorted(text.get_text() for text in axis.texts) == sorted(one["network"] for one in crowd)
+    assert all(not box.count_overlaps(boxes[:number]) for number, box in enumerate(boxes))
+    centres = axis.transData.transform([(one["weights"], one["accuracy"]) for one in crowd])
+    assert not any(box.contains(*centre) for box in boxes for centre in centres)
+    with pytest.raises(UserError, match="no room for the name of"):
+        plot_footprint(10 * crowd, x="weights", xlabel="weights")
 
 
 def test_the_spread_has_a_row_a_method_and_says_the_means():
