@@ -48,7 +48,7 @@ def side_by_side(
     spawn = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(processes, mp_context=spawn, initializer=_settle)
     try:
-        with _ignored_interrupt():  # the workers inherit it: Ctrl-C is their parent's affair
+        with _held_interrupt():  # the workers inherit it: Ctrl-C is their parent's affair
             running = [pool.submit(work, *job) for job in jobs]
         for one in as_completed(running):
             keep(one.result())
@@ -76,12 +76,13 @@ def _end_with_parent() -> None:
 
 
 @contextmanager
-def _ignored_interrupt() -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
+def _held_interrupt() -> Iterator[None]:
+    """Ctrl-C waits meanwhile, and is not lost; processes that are started here never hear of it."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

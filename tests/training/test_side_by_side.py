@@ -1,6 +1,7 @@
 """Several jobs at a time: every result comes, faults are raised, and one process stays in this one."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lib.training.side_by_side import side_by_side
+from lib.training.side_by_side import _held_interrupt, side_by_side
 
 
 def squared(number: int, power: int = 2) -> tuple[int, int]:
@@ -37,6 +38,19 @@ def test_several_processes_give_every_result_once():
 def test_a_fault_in_a_job_is_raised_here(processes):
     with pytest.raises(ValueError, match="job 7"):
         side_by_side(refused, [(7,)], processes)
+
+
+def test_ctrl_c_while_processes_start_is_not_lost():
+    started = []
+
+    def start():
+        with _held_interrupt():
+            os.kill(os.getpid(), signal.SIGINT)
+            started.append(True)
+
+    with pytest.raises(KeyboardInterrupt):
+        start()
+    assert started
 
 
 def written_and_slept(folder: str) -> None:
