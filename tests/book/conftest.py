@@ -100,7 +100,7 @@ class Visit:
         self.context.route("**/*", self._loopback_only)
         self.page = self.context.new_page()
         self.page.on("console", self._heard)
-        self.page.on("pageerror", lambda error: self.complaints.append(f"page error: {error}"))
+        self.page.on("pageerror", lambda error: self.complaints.append(f"{_whose(error)}: {error}"))
         self.page.on("response", self._answered)
 
     def _loopback_only(self, route):
@@ -138,3 +138,9 @@ def visit(browser):
     yield make
     for one in opened:
         one.context.close()
+
+
+def _whose(error) -> str:
+    """Whose fault an error in a page is, by the scripts that it passed through: figures run from blob addresses."""
+    passed = error.stack or ""
+    return "JupyterLab's own error" if "/static/lab/" in passed and "blob:" not in passed else "page error"
