@@ -4,8 +4,8 @@ Accuracies are in percent. Over several seeds it is the mean that must keep the 
 """
 
 from collections.abc import Iterator, Sequence
-from statistics import mean, stdev
 
+from lib import papers
 from lib.cenet import comparison as names
 from lib.cenet import study
 from lib.cenet.config import NETWORKS, PAPER_FEATURES
@@ -25,28 +25,8 @@ PERCENT = "percent"
 
 
 def compared(claim_id: str, found: ByLabel, first: str, second: str, shown: Sequence[str] = ()) -> Finding:
-    """Whether the mean of ``first`` keeps the claim beside that of ``second``, over the seeds that both have.
-
-    The values of further labels are shown with them.
-    """
-    seeds = [seed for seed in found[first] if seed in found[second]]
-    a, b = (mean(found[label][seed] for seed in seeds) for label in (first, second))
-    test = claim(SYSTEM, claim_id).test
-    summary = f"{_capital(first)} has {number(a, 3)} %, {second} {number(b, 3)} %"
-    if len(seeds) > 1:
-        gap = [found[first][seed] - found[second][seed] for seed in seeds]
-        error = stdev(gap) / len(gap) ** 0.5
-        summary += (
-            f"; the difference is {mean(gap):+.1f} points with a standard error of {error:.1f}, and goes from "
-            f"{min(gap):+.1f} to {max(gap):+.1f} over {len(gap)} seeds"
-        )
-    values = [
-        {"label": label, "seed": seed, "value": value, "unit": PERCENT}
-        for label in dict.fromkeys((first, second, *shown))
-        for seed, value in found[label].items()
-        if label in shown or seed in seeds
-    ]
-    return Finding(claim_id, test.holds([a, b]), summary + ".", values)
+    """Whether the mean of ``first`` keeps the claim beside that of ``second``: ``lib.papers.compared``."""
+    return papers.compared(SYSTEM, claim_id, found, first, second, shown)
 
 
 def parameters(claim_id: str, network: str) -> Finding:
@@ -122,7 +102,3 @@ def findings(studies: Sequence[Study]) -> Iterator[tuple[Finding, str, str]]:
         if found := study.recordings(studies, place):
             yield compared("as-good-as-bc-resnet", found, names.GRAPH, names.BC, (names.PLAIN,)), "real", data
             yield compared("as-good-in-equal-time", found, names.GRAPH, names.BC_IN_TIME), "real", data
-
-
-def _capital(label: str) -> str:
-    return label[0].upper() + label[1:]

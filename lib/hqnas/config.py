@@ -83,7 +83,7 @@ class ObjectiveConfig:
     """
 
     form: Literal["absolute", "hinge", "additive", "multiplicative"] = "absolute"
-    strength: NotNegative = 1.0
+    strength: NotNegative = 0.5
     target: Annotated[float, Field(gt=0, le=1)] = 0.25
 
 
@@ -148,6 +148,7 @@ class HQNASConfig:
         hardware: the device whose cost counts (``lib.hqnas.hardware``): a name, or a file with a table.
         retrain: the recipe of the found network, with its bits fixed. inherit: whether it starts from the weights of
             the search instead of random ones.
+        test_shift: test images are judged in every place up to so many pixels away (``lib.hqnas.comparison``).
     """
 
     name: str
@@ -156,6 +157,7 @@ class HQNASConfig:
     retrain: RecipeConfig
     hardware: str = "compute-bound"
     inherit: bool = True
+    test_shift: Annotated[int, Field(ge=0)] = 0
     data: str = "embedded"
 
     def to_dict(self) -> dict:
@@ -185,6 +187,7 @@ def scaled() -> HQNASConfig:
         space=SpaceConfig(stem=8, stages=(StageConfig(8, 1, 1), StageConfig(12, 2, 2), StageConfig(16, 2, 2))),
         search=SearchConfig(RecipeConfig(steps=400, shift=1)),
         retrain=RecipeConfig(steps=400, shift=1),
+        test_shift=1,
     )
 
 

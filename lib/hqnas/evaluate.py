@@ -1,5 +1,6 @@
 """How good a network is, and what it costs: accuracy with its interval, modelled cost, bits and size."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,9 @@ from lib.errors import UserError
 from lib.hqnas.model import Network
 from lib.hqnas.space import Choices, SearchSpace
 from lib.vision.data import ImageSet, to_float
+
+PIXELS = 2**21
+"""Of a piece, about: the maps of a network are many times larger than its images."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +34,9 @@ class Score:
 
 
 @torch.inference_mode()
-def logits_of(network: nn.Module, data: ImageSet, batch: int = 512) -> Tensor:
-    """Logits (n, classes) in evaluation mode, read and computed in pieces."""
+def logits_of(network: nn.Module, data: ImageSet) -> Tensor:
+    """Logits (n, classes) in evaluation mode, read and computed in pieces that suit the size of an image."""
+    batch = max(8, min(512, PIXELS // max(1, math.prod(data.shape))))
     was = network.training
     network.eval()
     device = next(network.parameters()).device
@@ -89,6 +94,21 @@ def mean_bits(space: SearchSpace, choices: Choices) -> float:
 def size_bytes(space: SearchSpace, choices: Choices) -> float:
     """Bytes of the weights of all convolutions and the classifier, with their bits; without scales and biases."""
     return sum(conv.parameters * bits for _, conv, bits in space.convs(choices)) / 8
+
+
+def agreement(one: Choices, other: Choices) -> float:
+    """The share of decisions that two policies have in common: six a block (kept, kernel, expansion, and three widths).
+
+    Where one leaves a block out and the other does not, all six differ.
+    """
+    equal = []
+    for a, b in zip(one, other, strict=True):
+        if a is None or b is None:
+            equal += [a is b] * 6
+        else:
+            equal += [True, a.kernel == b.kernel, a.expansion == b.expansion]
+            equal += [x == y for x, y in zip(a.bits, b.bits, strict=True)]
+    return sum(equal) / len(equal)
 
 
 def summary(network: Network) -> str:

@@ -5,9 +5,9 @@
     hinge            CE + lambda * relu(LAT / T - 1)     nothing to gain below the target
     absolute         CE + lambda * |LAT / T - 1|         at the target, from both sides (TuNAS)
 
-A summary of the paper names a Pareto reward function; its form could not be read. The slope of the multiplicative form
-on LAT is CE * beta / LAT: on an easy data set CE goes to 0, and the penalty switches itself off. The hinge lets gates
-that have overshot the target stay closed, and so part of the budget unused.
+A summary of the paper names a Pareto reward function; its form could not be read. The slope of the multiplicative
+form on LAT is CE * beta / LAT * (LAT / T) ** beta: on an easy data set CE goes to 0, and the penalty switches itself
+off. The hinge lets gates that have overshot the target stay closed, and so part of the budget unused.
 """
 
 import torch

@@ -25,14 +25,14 @@ from lib.hqnas.space import BITS
 JUST_BELOW = 1 - 1e-6
 """A weight equal to m would be rounded to a level beyond the last: the range is clipped this far inside."""
 CORRECTION_SCALES = (1.0, 5.0)
-"""r_8 is five times finer than r_4 (s_2 = 5 s_4): so scaled, both norms are of one size."""
+"""On one range r_8 is five times finer than r_4 (s_2 = 5 s_4): so scaled, both norms are of about one size."""
 
 
 @cache
 def gaussian_clip(bits: int) -> float:
     """The range, in standard deviations, with the least square error for normally distributed weights.
 
-    Found by golden-section search on the exact error, by SciPy.
+    Found by SciPy, as the least of the exact error.
     """
     from scipy.integrate import quad
     from scipy.optimize import minimize_scalar

@@ -3,6 +3,7 @@
 from torch import Tensor
 from torch.nn import functional as F
 
+from lib.errors import UserError
 from lib.hqnas.config import RecipeConfig
 from lib.hqnas.model import Network, Supernet, sliced_from
 from lib.hqnas.optimise import Images, make_optimizer, rate_of
@@ -26,12 +27,14 @@ def retrain(
     *,
     start: Network | Supernet | None = None,
     clip: str = "per_width",
+    quantized: bool = True,
     about: dict | None = None,
 ) -> tuple[Network, History]:
     """Train the network of a policy, with its bits fixed.
 
     Args:
         start: inherit these weights (of a supernet: the slice); None: random ones.
+        clip: as in ``lib.hqnas.config.GateConfig``. quantized: False trains in floats, whatever the policy's bits.
         about: what else the checkpoint's settings say.
 
     Returns:
@@ -43,8 +46,10 @@ def retrain(
     run = run or Run()
     if isinstance(start, Supernet):
         start = sliced_from(start, choices)
-    network = Network(space, choices, clip, derive_seed(run.seed, "network"))
+    network = Network(space, choices, clip, derive_seed(run.seed, "network"), quantized=quantized)
     if start is not None:
+        if start.space != space or start.choices != network.choices:
+            raise UserError("The weights to start from are of another policy: start from a network of the same one.")
         network.load_state_dict(start.state_dict())
     network = network.to(run.device).train()
     images = Images(data, recipe, run, "retrain")
@@ -64,7 +69,10 @@ def retrain(
         stepped.step()
         return {"loss": loss, "accuracy": (logits.detach().argmax(1) == labels).float().mean()}
 
-    config = {**space.to_dict(), "blocks": choices_to_list(choices), "clip": clip, "seed": run.seed, **(about or {})}
+    config = {
+        **space.to_dict(), "blocks": choices_to_list(choices), "clip": clip, "quantized": quantized, "seed": run.seed,
+        **(about or {}),
+    }  # fmt: skip
     state = TrainingState(
         kind=KIND, config=config, modules={"network": network}, optimizers={"weights": optimizer}, fabric=run.fabric
     )

@@ -25,7 +25,7 @@ EPSILON = 1e-5
 
 
 def kernel_sums(depthwise: Tensor) -> Tensor:
-    """Sums of squares of a kernel (channels, 1, 5, 5), with gradients: (halves of the channels, all taps or inner 3x3)."""
+    """Sums of squares of a kernel (channels, 1, 5, 5), with gradients: (halves of channels, taps: all or inner)."""
     squares = depthwise.flatten(1).square()  # (channels, 25)
     return squares.unflatten(0, (2, -1)).sum(1) @ _taps(depthwise.device).to(depthwise.dtype)
 
@@ -37,7 +37,7 @@ def kernel_norms(sums: Tensor, at_start: Tensor) -> Tensor:
         sums: of ``kernel_sums``, (..., 2, 2). at_start: the first half's sum when training began, (...).
 
     In this order: the first half of the channels to what it was at the start; the second half to the first; the ring of
-    16 outer taps to the inner 3x3, over all channels.
+    16 outer taps to the inner 3x3, over all channels. The first two count all 25 taps, whatever the ring's gate says.
     """
     first, second = sums[..., 0].unbind(-1)
     whole, core = sums.sum(-2).unbind(-1)

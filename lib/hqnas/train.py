@@ -12,6 +12,7 @@ from lib.errors import UserError
 from lib.hqnas.config import HQNASConfig
 from lib.hqnas.cost import CostTable
 from lib.hqnas.hardware import hardware_named
+from lib.hqnas.lifelong import continue_search
 from lib.hqnas.model import Network, Supernet
 from lib.hqnas.retrain import KIND, retrain
 from lib.hqnas.search import KIND as SEARCH_KIND
@@ -65,12 +66,15 @@ def train(
     *,
     table: CostTable | None = None,
     start: Supernet | None = None,
+    policy: Choices | None = None,
 ) -> Deployable:
     """Search a network for a device, and train it with its bits fixed.
 
     Args:
         run: its ``max_steps`` hold for the search and for the retraining, each.
-        table: costs on the device; None: of ``config.hardware``. start: go on from this supernet (lifelong search).
+        table: costs on the device; None: of ``config.hardware``.
+        start: a supernet to go on from (``lib.hqnas.lifelong``). policy: train this one from random weights, without a
+            search.
 
     Raises:
         UserError: hardware that is not known, a budget that no network keeps, data that do not fit, a run's folder that
@@ -79,22 +83,36 @@ def train(
     run = run or Run()
     space = SearchSpace(config.space, data.shape, len(data.class_names))
     table = table or hardware_named(config.hardware).cost_table(space)
-    searching = replace(run, out=run.out / SEARCH_FOLDER) if run.out else run
-    found = search(space, config.search, table, data, searching.named("search"), start=start)
+    found = None
+    if policy is None:
+        found = _searched(config, space, table, data, run, start)
+        policy = found.choices
+    cost = table.of(policy)
+    target = found.target if found else cost
     about = {
         "hqnas": config.to_dict(), "class_names": list(data.class_names), "data": data.name,
-        "cost": found.cost, "target": found.target, "unit": table.unit, "device": table.device,
+        "cost": cost, "target": target, "unit": table.unit, "device": table.device,
     }  # fmt: skip
     network, history = retrain(
-        space, found.choices, config.retrain, data, run.named("retrain"),
-        start=found.supernet if config.inherit else None, clip=config.search.gates.clip, about=about,
+        space, policy, config.retrain, data, run.named("retrain"),
+        start=found.supernet if found and config.inherit else None, clip=config.search.gates.clip,
+        quantized=config.search.gates.start_bits > 0, about=about,
     )  # fmt: skip
     if run.out is not None and run.rank == 0:
-        save_policy(run.out / POLICY_FILE, space, found.choices)
+        save_policy(run.out / POLICY_FILE, space, policy)
     return Deployable(
-        config, network, tuple(data.class_names), found.cost, found.target, table.unit, table.device, data.name,
-        run.seed, found, history,
+        config, network, tuple(data.class_names), cost, target, table.unit, table.device, data.name, run.seed, found,
+        history,
     )  # fmt: skip
+
+
+def _searched(
+    config: HQNASConfig, space: SearchSpace, table: CostTable, data: ImageSet, run: Run, start: Supernet | None
+) -> Found:
+    searching = (replace(run, out=run.out / SEARCH_FOLDER) if run.out else run).named("search")
+    if start is None:
+        return search(space, config.search, table, data, searching)
+    return continue_search(start, config.search, table, data, searching)
 
 
 def load_trained(folder: Path | str) -> Deployable:
@@ -102,7 +120,7 @@ def load_trained(folder: Path | str) -> Deployable:
     tensors, settings = load_checkpoint(folder, KIND)
     space, config, names = _settings(settings, folder)
     choices = choices_from_list(settings.get("blocks"), space, f"config.json in {folder}")
-    network = Network(space, choices, settings.get("clip", "per_width"))
+    network = Network(space, choices, settings.get("clip", "per_width"), quantized=settings.get("quantized", True))
     restore_module(network, tensors, "module.network.", folder)
     network.eval().requires_grad_(False)
     return Deployable(

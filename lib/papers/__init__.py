@@ -18,7 +18,7 @@ from lib.papers.cards import (
     load_card,
     load_cards,
 )
-from lib.papers.findings import Finding
+from lib.papers.findings import Finding, compared
 from lib.papers.records import (
     CLAIM_MIME,
     RESULTS,
@@ -53,6 +53,7 @@ __all__ = [
     "Value",
     "chapter_records",
     "claim",
+    "compared",
     "load_card",
     "load_cards",
     "load_results",

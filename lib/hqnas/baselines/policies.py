@@ -45,7 +45,7 @@ def random_within(
 
 
 def uniform_within(space: SearchSpace, table: CostTable, share: float) -> Choices | None:
-    """The most costly network with one kernel, expansion and bit-width everywhere that keeps the budget, if any does."""
+    """The dearest network with one kernel, expansion and bit-width everywhere that keeps the budget, if any does."""
     target = table.target(space, share)
     every = [space.uniform(bits, kernel, expansion) for bits in BITS for kernel in KERNELS for expansion in EXPANSIONS]
     affordable = [one for one in every if table.of(one) <= target]
