@@ -6,10 +6,10 @@ from itertools import chain
 
 import torch
 
-from benchmarks import cenet, cud, speech
+from benchmarks import cenet, cud, hqnas, speech
 from lib.errors import UserError
 
-PARTS = {"cud": cud.benchmarks, "speech": speech.benchmarks, "cenet": cenet.benchmarks}
+PARTS = {"cud": cud.benchmarks, "speech": speech.benchmarks, "cenet": cenet.benchmarks, "hqnas": hqnas.benchmarks}
 
 
 def main() -> int:

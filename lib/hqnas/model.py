@@ -4,6 +4,7 @@ Both are made of the same layers with the same names. What was found is a slice 
 it out, and the two compute the same.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -14,7 +15,15 @@ from lib.hqnas.config import GateConfig
 from lib.hqnas.gates import Gates, Thresholds, hard_gate
 from lib.hqnas.quantizer import Planes, assemble, fixed_bits, planes, relu6, shares_of
 from lib.hqnas.space import FIXED_BITS, KERNELS, PARTS, Block, Choice, Choices, Conv, SearchSpace
-from lib.hqnas.super_kernel import SuperBlock, kernel_norms, kernel_sums, scaled_norm, tap_mask
+from lib.hqnas.super_kernel import (
+    SuperBlock,
+    channel_masks,
+    half_of_channels,
+    kernel_norms,
+    kernel_sums,
+    scaled_norm,
+    tap_masks,
+)
 from lib.training.seeding import isolated_seed
 
 
@@ -118,6 +127,10 @@ class Supernet(_Frame):
             self.blocks = nn.ModuleList(SuperBlock(block) for block in space.blocks)
         self.config = config
         self.thresholds = Thresholds(space)
+        self.middles = [block.middle for block in self.blocks]
+        start = [float(config.start_bits != 2), float(config.start_bits in (0, 8))]
+        self.register_buffer("start", torch.tensor(start), persistent=False)
+        self.register_buffer("halves", half_of_channels(self.middles), persistent=False)
 
     def weights(self) -> list[nn.Parameter]:
         """Everything that is trained but the thresholds."""
@@ -134,7 +147,7 @@ class Supernet(_Frame):
         decision, kernels, masks, taken = self._decide(gates, shape)
         used = decision.gates
         quantized = taken is not None
-        shares = shares_of(used.bits).flatten(0, 1).unbind()  # of each convolution
+        shares = shares_of(used.bits).flatten(0, 1).unbind() if quantized else ()  # of each convolution
         y = self._before(x, None if quantized else 0)
         for number, (block, kernel, mask, keep) in enumerate(
             zip(self.blocks, kernels, masks, used.skip.unbind(), strict=True)
@@ -153,31 +166,32 @@ class Supernet(_Frame):
 
     def _decide(
         self, given: Gates | None, fixed: Gates | None
-    ) -> tuple[Decision, list[Tensor], list[Tensor], list | None]:
+    ) -> tuple[Decision, list[Tensor], tuple[Tensor, ...], list | None]:
         """Gates, the kernels in use, the masks of channels, and the weights taken apart (None without quantization)."""
         shape = self._shape_norms()  # (blocks, 3)
-        margins = shape - self.thresholds.flat()[:, :3]
+        levels = self.thresholds.flat()
+        margins = shape - levels[:, :3]
         skip, expansion, kernel = hard_gate(margins, self.config.temperature).unbind(1)
         skip = torch.where(self.thresholds.skippable, skip, 1.0)
         if (known := given or fixed) is not None:
             skip, expansion, kernel, _ = known
-        taps = [tap_mask(gate) for gate in kernel.unbind()]
+        taps = tap_masks(kernel).unbind()
         kernels = [block.depthwise * mask for block, mask in zip(self.blocks, taps, strict=True)]
-        masks = [block.channel_mask(gate) for block, gate in zip(self.blocks, expansion.unbind(), strict=True)]
+        masks = channel_masks(expansion, self.halves).split(self.middles)
         taken = self._planes(kernels, taps, masks) if self.config.start_bits else None
         ratios = self._bit_norms(taken)
         bits = given.bits if given is not None else self._bit_gates(ratios)
         gates = Gates(skip, expansion, kernel, bits)
         norms = torch.cat([shape.detach(), ratios.flatten(1)], 1)
-        return Decision(gates, norms, self.thresholds.flat().detach()), kernels, masks, taken
+        return Decision(gates, norms, levels.detach()), kernels, masks, taken
 
     def _shape_norms(self) -> Tensor:
         """What t_s, t_e and t_k are compared with, with gradients: (blocks, 3)."""
-        sums = torch.stack([kernel_sums(block.depthwise) for block in self.blocks])
+        sums = kernel_sums([block.depthwise for block in self.blocks], self.halves)
         return kernel_norms(sums, torch.stack([block.at_start for block in self.blocks]))
 
     def _planes(
-        self, kernels: list[Tensor], taps: list[Tensor], masks: list[Tensor]
+        self, kernels: Sequence[Tensor], taps: Sequence[Tensor], masks: Sequence[Tensor]
     ) -> list[tuple[Planes, Planes, Planes]]:
         """The weights of every block taken apart. Channels and taps that are not in use count for nothing."""
         clip, found = self.config.clip, []
@@ -203,8 +217,7 @@ class Supernet(_Frame):
         thresholds = self.thresholds.bits
         if self.config.bits:
             return hard_gate(norms - thresholds, self.config.temperature)
-        start = torch.tensor([float(self.config.start_bits >= 4), float(self.config.start_bits in (0, 8))])
-        return start.to(thresholds).expand_as(thresholds)
+        return self.start.expand_as(thresholds)
 
 
 class Network(_Frame):

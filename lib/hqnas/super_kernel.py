@@ -11,6 +11,7 @@ network, no pass over the activations, a gradient that says what the channels ar
 statistics of closed channels that stay fit for use. g_s multiplies what the projection's normalisation puts out.
 """
 
+from collections.abc import Sequence
 from functools import cache
 
 import torch
@@ -24,10 +25,22 @@ MOMENTUM = 0.1
 EPSILON = 1e-5
 
 
-def kernel_sums(depthwise: Tensor) -> Tensor:
-    """Sums of squares of a kernel (channels, 1, 5, 5), with gradients: (halves of channels, taps: all or inner)."""
-    squares = depthwise.flatten(1).square()  # (channels, 25)
-    return squares.unflatten(0, (2, -1)).sum(1) @ _taps(depthwise.device).to(depthwise.dtype)
+def kernel_sums(kernels: Sequence[Tensor], halves: Tensor) -> Tensor:
+    """Sums of squares of depthwise kernels (channels, 1, 5, 5), with gradients, all blocks at once.
+
+    Args:
+        halves: ``half_of_channels`` of these kernels.
+
+    Returns:
+        (blocks, 2, 2): first and second half of the channels, all 25 taps and the inner nine.
+    """
+    squares = torch.cat([kernel.flatten(1) for kernel in kernels]).square()  # (channels of all blocks, 25)
+    return (halves @ squares @ _taps(squares.device).to(squares.dtype)).unflatten(0, (-1, 2))
+
+
+def half_of_channels(counts: Sequence[int]) -> Tensor:
+    """Which channels, of all blocks in a row, belong to which half of which block: (2 blocks, channels), of 0 and 1."""
+    return torch.block_diag(*[torch.ones(1, count // 2) for count in counts for _ in range(2)])
 
 
 def kernel_norms(sums: Tensor, at_start: Tensor) -> Tensor:
@@ -64,10 +77,20 @@ def inner_taps() -> Tensor:
     return F.pad(torch.ones(KERNELS[0], KERNELS[0]), (1, 1, 1, 1))
 
 
-def tap_mask(gate: Tensor) -> Tensor:
-    """1 for the inner 3x3 taps, g_k for the ring: (1, 1, 5, 5). A kernel times it is w_core + g_k w_ring."""
-    core = _taps(gate.device)[:, 1].to(gate.dtype).view(1, 1, KERNELS[1], KERNELS[1])
-    return torch.addcmul(core, 1 - core, gate)
+def tap_masks(gates: Tensor) -> Tensor:
+    """1 for the inner 3x3 taps, g_k for the ring: (blocks, 1, 1, 5, 5). A kernel times it is w_core + g_k w_ring."""
+    core = _taps(gates.device)[:, 1].to(gates.dtype)
+    return torch.addcmul(core, 1 - core, gates[:, None]).view(-1, 1, 1, KERNELS[1], KERNELS[1])
+
+
+def channel_masks(gates: Tensor, halves: Tensor) -> Tensor:
+    """1 for the first half of a block's expanded channels, g_e for the second: all blocks' channels in a row.
+
+    Args:
+        gates: g_e, (blocks,). halves: see ``half_of_channels``.
+    """
+    first, second = halves.unflatten(0, (-1, 2)).unbind(1)  # (blocks, channels)
+    return first.sum(0) + gates @ second
 
 
 def scaled_norm(x: Tensor, norm: nn.BatchNorm2d, gate: Tensor | None = None) -> Tensor:
@@ -93,12 +116,7 @@ class SuperBlock(nn.Module):
             nn.init.kaiming_normal_(weight)
         self.expand_norm, self.depthwise_norm = nn.BatchNorm2d(middle), nn.BatchNorm2d(middle)
         self.project_norm = nn.BatchNorm2d(block.out_channels)
-        self.register_buffer("at_start", kernel_sums(self.depthwise.detach())[0, 0])
-        self.register_buffer("second_half", (torch.arange(middle) >= middle // 2).float(), persistent=False)
-
-    def channel_mask(self, expansion: Tensor) -> Tensor:
-        """1 for the first half of the expanded channels, g_e for the second: (middle,)."""
-        return torch.addcmul(1 - self.second_half, self.second_half, expansion)
+        self.register_buffer("at_start", self.depthwise[: middle // 2].detach().square().sum())
 
     def forward(
         self, x: Tensor, weights: tuple[Tensor, Tensor, Tensor], mask: Tensor, keep: Tensor, quantized: bool

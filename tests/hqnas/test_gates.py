@@ -5,7 +5,7 @@ import torch
 
 from lib.hqnas.gates import ROW, Gates, hard_gate
 from lib.hqnas.model import Supernet
-from lib.hqnas.super_kernel import kernel_norms, kernel_sums
+from lib.hqnas.super_kernel import half_of_channels, kernel_norms, kernel_sums
 from lib.training.seeding import generator
 from tests.hqnas.tiny import some_choices, tiny_space
 
@@ -49,7 +49,7 @@ def test_plain_norms_lose_their_slope_with_the_width_and_ratios_do_not(channels)
     plain = float(soft * (1 - soft))
     expected = {24: 4.5e-3, 96: 2.2e-5, 576: 0.0}[channels]  # in float32 the last one is exactly 0
     assert plain == pytest.approx(expected, rel=0.9, abs=1e-12)
-    sums = kernel_sums(kernel)
+    sums = kernel_sums([kernel], half_of_channels([channels]))[0]
     ratios = kernel_norms(sums, sums[0, 0])
     soft = torch.sigmoid(ratios / 0.3)
     assert (soft * (1 - soft)).min() > 0.015
@@ -57,8 +57,10 @@ def test_plain_norms_lose_their_slope_with_the_width_and_ratios_do_not(channels)
 
 def test_norms_are_the_ratios_of_root_mean_squares():
     kernel = torch.randn(10, 1, 5, 5, generator=generator(0))
-    start = kernel_sums(0.5 * kernel)[0, 0]
-    ratios = kernel_norms(kernel_sums(kernel), start)
+    halves = half_of_channels([10, 4])
+    other = torch.randn(4, 1, 5, 5, generator=generator(1))
+    start = kernel_sums([0.5 * kernel, other], halves)[:, 0, 0]
+    ratios = kernel_norms(kernel_sums([kernel, other], halves), start)[0]
 
     def rms(x):
         return x.square().mean().sqrt()
