@@ -123,7 +123,9 @@ def _described(config: "HQNASConfig") -> dict[str, Any]:
     from lib.hqnas.hardware import HARDWARE
     from lib.hqnas.space import SearchSpace
 
-    shape, classes = {"imagenet": ((3, 224, 224), 1000), "cifar10": ((3, 32, 32), 10)}.get(config.data, ((1, 8, 8), 10))
+    digits = ((1, 8, 8), 10)
+    known = {"imagenet": ((3, 224, 224), 1000), "cifar10": ((3, 32, 32), 10), "mnist": ((1, 28, 28), 10)}
+    shape, classes = known.get(config.data, digits)
     space = SearchSpace(config.space, shape, classes)
     networks = {}
     for name, choices in (("largest", space.uniform(8)), ("smallest", space.smallest())):
@@ -210,8 +212,9 @@ def _run_name(config: "HQNASConfig", options: HQNASTrainOptions) -> str:
 
 def _configuration(options: HQNASTrainOptions) -> "HQNASConfig":
     from lib.hqnas.config import HQNASConfig, preset_named, with_settings
+    from lib.vision.data import EMBEDDED_NAMES
 
-    config = preset_named(options.preset or "scaled")
+    config = preset_named(options.preset or ("scaled" if options.data in (None, *EMBEDDED_NAMES) else "real"))
     if options.accumulate not in (None, 1):
         raise UserError("hqnas takes each batch in one part: leave --accumulate out, or lower --batch-size.")
     if options.policy and options.start:

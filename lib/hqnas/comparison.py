@@ -29,8 +29,8 @@ from lib.vision.data import ImageSet, to_float
 JOINT, TWO_STEP = "joint search", "one after the other"
 UNIFORM, RANDOM = "uniform", "random"
 GREEDY, EVOLUTION = "greedy bits", "evolution"
-ADAM, UNFROZEN, SHARED, HINGE, COLD = (
-    "thresholds by Adam", "gates never frozen", "one range for all widths", "hinge", "no warm-up",
+ADAM, UNFROZEN, SHARED, HINGE, STEEP = (
+    "thresholds by Adam", "gates never frozen", "one range for all widths", "hinge", "bits asked first",
 )  # fmt: skip
 """The joint search with one thing changed."""
 
@@ -74,7 +74,7 @@ def varied(search_config: SearchConfig) -> dict[str, SearchConfig]:
         UNFROZEN: replace(search_config, frozen=0.0),
         SHARED: replace(search_config, gates=replace(gates, clip="shared")),
         HINGE: replace(search_config, objective=replace(objective, form="hinge")),
-        COLD: replace(search_config, warm=0.0),
+        STEEP: replace(search_config, gates=replace(gates, bit_scales=(1.0, 5.0))),
     }
 
 

@@ -130,6 +130,7 @@ class Supernet(_Frame):
         self.middles = [block.middle for block in self.blocks]
         start = [float(config.start_bits != 2), float(config.start_bits in (0, 8))]
         self.register_buffer("start", torch.tensor(start), persistent=False)
+        self.register_buffer("scales", torch.tensor(config.bit_scales), persistent=False)
         self.register_buffer("halves", half_of_channels(self.middles), persistent=False)
 
     def weights(self) -> list[nn.Parameter]:
@@ -210,7 +211,8 @@ class Supernet(_Frame):
         """What t_4 and t_8 are compared with: (blocks, convolutions, 2)."""
         if taken is None:
             return torch.ones_like(self.thresholds.bits)
-        return torch.stack([one.ratios for row in taken for one in row]).view_as(self.thresholds.bits)
+        ratios = torch.stack([one.ratios for row in taken for one in row]) * self.scales
+        return ratios.view_as(self.thresholds.bits)
 
     def _bit_gates(self, norms: Tensor) -> Tensor:
         """g_4 and g_8, (blocks, convolutions, 2): searched, or fixed."""

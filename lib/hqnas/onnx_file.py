@@ -17,6 +17,7 @@ import numpy as np
 
 from lib.errors import UserError
 from lib.hqnas.folding import IMAGE
+from lib.hqnas.hardware.session import session_options
 from lib.hqnas.model import Network
 from lib.hqnas.onnx_graph import LOGITS
 from lib.hqnas.space import choices_to_list
@@ -106,12 +107,8 @@ def _session(content: bytes, source: str) -> "onnxruntime.InferenceSession":
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as runtime
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # none: what is wrong with a file is raised
-    options.add_session_config_entry("session.x64quantprecision", "1")
     try:
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(content, session_options(), providers=["CPUExecutionProvider"])
     except (
         runtime.InvalidProtobuf,
         runtime.InvalidGraph,

@@ -24,8 +24,6 @@ from lib.hqnas.space import BITS
 
 JUST_BELOW = 1 - 1e-6
 """A weight equal to m would be rounded to a level beyond the last: the range is clipped this far inside."""
-CORRECTION_SCALES = (1.0, 5.0)
-"""On one range r_8 is five times finer than r_4 (s_2 = 5 s_4): so scaled, both norms are of about one size."""
 
 
 @cache
@@ -58,11 +56,11 @@ def step_size(bits: int, limit: Tensor) -> Tensor:
 
 
 @cache
-def _constants(clip: str, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Clips in standard deviations (a huge number: none), steps of the range 1, and scales of the norms."""
+def _constants(clip: str, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Clips in standard deviations (a huge number: none), and steps of the range 1."""
     clips = [gaussian_clip(bits) if clip == "per_width" and bits < BITS[-1] else 1e9 for bits in BITS]
     steps = [2 / (2**bits - 1) for bits in BITS]
-    columns = (torch.tensor(one, dtype=dtype, device=device).view(-1, 1) for one in (clips, steps, CORRECTION_SCALES))
+    columns = (torch.tensor(one, dtype=dtype, device=device).view(-1, 1) for one in (clips, steps))
     return tuple(columns)
 
 
@@ -81,7 +79,7 @@ def ranges(weight: Tensor, clip: str, columns: Tensor | None = None) -> Tensor:
 
 def _ranges(flat: Tensor, clip: str, columns: Tensor | None) -> Tensor:
     """(channels, n) -> (3, channels, 1); ``columns`` (1, n)."""
-    clips, _, _ = _constants(clip, flat.dtype, flat.device)
+    clips, _ = _constants(clip, flat.dtype, flat.device)
     count = flat.shape[1]
     if columns is not None:
         flat, count = flat * columns, columns.sum()
@@ -112,7 +110,7 @@ class Planes:
 
     Attributes:
         coarse: q_2, (channels, ...). corrections: r_4 and r_8, (2, channels * ...).
-        ratios: (2,) norms of r_4 and 5 r_8 over that of the weight: what t_4 and t_8 are compared with.
+        ratios: (2,) norms of r_4 and r_8 over that of the weight: scaled, they are what t_4 and t_8 are compared with.
     """
 
     coarse: Tensor
@@ -132,7 +130,7 @@ def planes(weight: Tensor, clip: str = "shared", rows: Tensor | None = None, col
     if columns is not None:
         columns = columns.detach().flatten(1)
     limits = _ranges(flat, clip, columns)
-    _, steps, scales = _constants(clip, flat.dtype, flat.device)
+    _, steps = _constants(clip, flat.dtype, flat.device)
     step, inside = limits * steps.unsqueeze(-1), limits * JUST_BELOW
     found = flat.clamp(-inside, inside).div_(step).round_().mul_(step)  # (3, channels, n)
     corrections = found[1:] - found[:-1]
@@ -141,7 +139,7 @@ def planes(weight: Tensor, clip: str = "shared", rows: Tensor | None = None, col
         if mask is not None:
             counted, whole = counted * mask, whole * mask
     norms = torch.linalg.vector_norm(counted, dim=(1, 2)) / torch.linalg.vector_norm(whole).clamp_min(_TINY)
-    return Planes(found[0].view_as(weight), corrections.flatten(1), norms * scales.squeeze(1))
+    return Planes(found[0].view_as(weight), corrections.flatten(1), norms)
 
 
 class _Assemble(torch.autograd.Function):

@@ -72,7 +72,10 @@ class GateLog(nn.Module):
 
 @dataclass(frozen=True)
 class Flip:
-    """A decision that changed: at ``step`` the ``gate`` of ``block`` opened or closed, because of these two numbers."""
+    """A decision that changed: at ``step`` the ``gate`` of ``block`` opened or closed, because of these two numbers.
+
+    Only when the gates freeze a gate may move against them, so that the budget is kept, or used.
+    """
 
     step: int
     block: str
@@ -82,7 +85,10 @@ class Flip:
     threshold: float
 
     def __str__(self) -> str:
-        verb, sign = ("opened", ">=") if self.opened else ("closed", "<")
+        verb = "opened" if self.opened else "closed"
+        if self.opened != (self.norm >= self.threshold):
+            return f"step {self.step}: {self.block}, {self.gate} {verb} when the gates were frozen, for the budget"
+        sign = ">=" if self.opened else "<"
         return f"step {self.step}: {self.block}, {self.gate} {verb}: {self.norm:.3f} {sign} {self.threshold:.3f}"
 
 
@@ -92,7 +98,9 @@ class Found:
 
     Attributes:
         choices: the policy. cost: of it, in the unit of ``table``. target: what was asked for, or None.
-        supernet: with its weights, in evaluation mode. log: every gate on the way. history: losses and costs.
+        supernet: with its weights, in evaluation mode. Its norms went on while the gates were frozen: to use it as it
+            was found, slice it (``lib.hqnas.model.sliced_from(supernet, choices)``).
+        log: every gate on the way. history: losses and costs.
         steps: of training that it took in all.
     """
 

@@ -221,3 +221,14 @@ def test_one_model_and_several():
 def test_what_is_no_model_is_refused(content):
     with pytest.raises(UserError, match="cannot be read as ONNX"):
         latency_of(content)
+
+
+def test_the_slower_sums_are_asked_for_only_where_they_are_needed(tmp_path):
+    from lib.hqnas.hardware.session import may_overflow
+
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.write_text("flags : sse avx2\n")
+    new.write_text("flags : sse avx2 avx512_vnni\n")
+    assert may_overflow(old)
+    assert not may_overflow(new)
+    assert may_overflow(tmp_path / "none")

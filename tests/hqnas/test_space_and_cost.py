@@ -186,12 +186,12 @@ def test_settings_change_one_thing_and_unknown_ones_are_refused():
         with_settings(scaled(), ["search.objective.target=2"])
     with pytest.raises(UserError, match="warm and frozen"):
         with_settings(scaled(), ["search.warm=0.9"])
-    with pytest.raises(UserError, match="scaled, cifar10, imagenet, or paper"):
+    with pytest.raises(UserError, match="scaled, real, cifar10, imagenet, or paper"):
         preset_named("huge")
     assert preset_named("paper").name == "imagenet"
 
 
-@pytest.mark.parametrize("name", ["scaled", "cifar10", "imagenet"])
+@pytest.mark.parametrize("name", ["scaled", "real", "cifar10", "imagenet"])
 def test_presets_come_back_from_json(name):
     from lib.hqnas.config import HQNASConfig
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from lib.errors import UserError
 from lib.hqnas.hardware.graphs import random_inputs
+from lib.hqnas.hardware.session import session_options
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -81,11 +82,7 @@ def _session(model: bytes) -> "onnxruntime.InferenceSession":
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as runtime
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3  # errors
-    options.add_session_config_entry("session.x64quantprecision", "1")  # as files are used: sums that do not overflow
     try:
-        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(model, session_options(), providers=["CPUExecutionProvider"])
     except (runtime.InvalidProtobuf, runtime.InvalidGraph, runtime.Fail, runtime.InvalidArgument):
         raise UserError("The model to be timed cannot be read as ONNX: export it again.") from None
