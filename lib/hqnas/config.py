@@ -63,9 +63,9 @@ class GateConfig:
         clip: the range of the quantization. ``shared``: one for all widths, the largest weight (the paper's nesting in
             its purest form). ``per_width``: a tighter one for fewer bits, chosen for the least error.
         start_bits: 8: all gates open at the start.
-        bit_scales: what the norms of r_4 and r_8, over that of the weight, are multiplied by. So scaled they begin near 1
-            for random weights, as those of the shapes do. Begun at half of that, where a sigmoid of this temperature is
-            several times as steep, bits were given up long before anything else was asked.
+        bit_scales: what the norms of r_4 and r_8, over that of the weight, are multiplied by. So scaled they begin
+            near 1 for random weights, as those of the shapes do. Begun at half of that, where a sigmoid of this
+            temperature is several times as steep, bits were given up long before anything else was asked.
     """
 
     temperature: Positive = 0.3
