@@ -169,7 +169,7 @@ def test_a_policy_of_another_space_is_refused(papers, trained, tmp_path):
 
 
 def test_data_of_another_shape_are_refused(papers, trained, tmp_path, monkeypatch):
-    np.savez(tmp_path / "wide.npz", images=np.zeros((20, 1, 9, 9), np.uint8), labels=np.arange(20) % 10)
+    np.savez(tmp_path / "wide.npz", images=np.zeros((100, 1, 9, 9), np.uint8), labels=np.arange(100) % 10)
     refused(papers("evaluate", "hqnas", "--checkpoint", trained, "--data", tmp_path / "wide.npz"), "(1, 8, 8)")
 
 

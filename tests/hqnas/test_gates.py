@@ -102,3 +102,16 @@ def test_every_threshold_has_a_gradient_at_step_one(form):
         assert not found[~free].any()
         if form == "cost":  # a higher threshold closes gates, and that is cheaper
             assert (found[free] < 0).all()
+
+
+@pytest.mark.parametrize("clip", ["shared", "per_width"])
+def test_all_norms_begin_near_one_so_that_no_gate_is_asked_first(clip):
+    """Bits, too: begun at half of it, where the sigmoid is steeper, they were given up long before shapes."""
+    from lib.hqnas.config import GateConfig, scaled
+    from lib.hqnas.space import SearchSpace
+
+    space = SearchSpace(scaled().space, (1, 8, 8), 10)
+    norms = Supernet(space, GateConfig(clip=clip)).decision().norms
+    assert (norms[:, :3] - 1).abs().max() < 0.15
+    assert (norms[:, 3:].mean() - 1).abs() < 0.15
+    assert norms[:, 3:].min() > 0.6
