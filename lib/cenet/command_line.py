@@ -336,7 +336,8 @@ def export(options: CENetExportOptions) -> Report:
 def reproduce(seeds: Sequence[int]) -> Reproduction:
     """The card's claims over these seeds, and the figures that the chapter draws beside its own."""
     from lib.cenet.reproduce import reproduce as measure
-    from lib.cenet.study import FILE, as_json
+    from lib.cenet.study import FILE
+    from lib.papers import study_json
 
     measurements, study = measure(seeds, note)
-    return Reproduction(measurements, {FILE: as_json(study)})
+    return Reproduction(measurements, {FILE: study_json(study)})

@@ -1,19 +1,17 @@
 """What ``papers reproduce cenet`` keeps beside the verdicts: every number of every seed, as the chapter draws them."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from lib import papers
 from lib.cenet import comparison as names
-from lib.errors import UserError
 from lib.papers import RESULTS
 
 FILE = "cenet-study.json"
 GRAPH_QUESTION = (names.PLAIN, names.GRAPH, names.IDENTITY, names.UNIFORM, names.BANDED)
 """The graph, and all that it has to be better than."""
 
-Study = dict[str, Any]
+Study = papers.Study
 """One seed, in plain JSON types: ``seed``, ``embedded`` (label -> accuracy, area, cpu_seconds, gammas, noise),
 ``long_range`` (question -> label -> accuracy), ``digits`` and ``words`` (label -> accuracy; with the left-out speaker),
 ``longer`` (label -> accuracy, cpu_seconds; the first seeds only), ``minutes``. What a machine without the recordings
@@ -24,23 +22,9 @@ ByLabel = dict[str, dict[int, float]]
 """Label -> seed -> percent."""
 
 
-def as_json(studies: Sequence[Study]) -> bytes:
-    """The content of the file."""
-    return (json.dumps(list(studies), indent=1, ensure_ascii=False) + "\n").encode()
-
-
 def load_studies(folder: Path | str = RESULTS) -> list[Study]:
     """The studies of all seeds. Raises UserError when there are none, or they cannot be read."""
-    path = Path(folder) / FILE
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"There is no {path}: run `papers reproduce cenet` first.") from None
-    except ValueError:
-        raise UserError(f"{path} is truncated or not JSON: run `papers reproduce cenet` again.") from None
-    if not isinstance(found, list) or not all(isinstance(one, dict) and "seed" in one for one in found):
-        raise UserError(f"{path} holds no studies of this chapter: run `papers reproduce cenet` again.")
-    return found
+    return papers.load_studies("cenet", FILE, folder)
 
 
 def embedded(studies: Sequence[Study], key: str = "accuracy") -> ByLabel:

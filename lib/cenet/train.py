@@ -15,7 +15,7 @@ from lib.cenet.task import Task
 from lib.errors import UserError
 from lib.speech.augment.masking import SpecAugment, spec_augment
 from lib.training.digest import weights_digest
-from lib.training.loop import LoopSettings, train_loop
+from lib.training.loop import train_loop
 from lib.training.run import Run
 from lib.training.schedule import learning_rate, set_learning_rate
 from lib.training.seeding import derive_seed, isolated_seed
@@ -85,12 +85,7 @@ def train(
         loss, accuracy = torch.stack(found).sum(0)
         return {"loss": loss, "accuracy": accuracy, **_gammas(model)}
 
-    settings = LoopSettings(
-        steps=min(recipe.steps, run.max_steps or recipe.steps),
-        checkpoint_every=run.checkpoint_every,
-        out=run.out,
-        resume=run.resume,
-    )
+    settings = run.loop_settings(recipe.steps)
     about = {
         "cenet": config.to_dict(), "class_names": list(clips.class_names), "data": clips.name, "seed": run.seed,
         "accumulate": run.accumulate, "task": {} if task is None else asdict(task),

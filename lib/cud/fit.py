@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from lib.cud.config import OptimiserConfig
 from lib.errors import UserError
 from lib.training.ema import ExponentialMovingAverage
-from lib.training.loop import History, LoopSettings, train_loop
+from lib.training.loop import History, train_loop
 from lib.training.run import Run as AnyRun
 from lib.training.schedule import learning_rate, set_learning_rate
 from lib.training.seeding import derive_seed, isolated_seed
@@ -121,12 +121,7 @@ def fit(
         config: what a checkpoint must say to be read again.
     """
     trainer = Trainer(model, make_loss, optimiser, run, companions=companions)
-    settings = LoopSettings(
-        steps=min(optimiser.steps, run.max_steps or optimiser.steps),
-        checkpoint_every=run.checkpoint_every,
-        out=run.out,
-        resume=run.resume,
-    )
+    settings = run.loop_settings(optimiser.steps)
     state = TrainingState(
         kind=KIND,
         config=config | {"accumulate": run.accumulate},

@@ -13,6 +13,7 @@ from lib.cenet.blocks import Bottleneck
 from lib.cenet.config import CENetConfig, GraphConfig
 from lib.cenet.graph import GraphModule
 from lib.cenet.long_range import receptive_frames
+from lib.exercises.answers import letters, near, numbered_controls, numbers, truth
 from lib.exercises.checks import NotYet, answered, as_number, as_tensor, call, checked, close, compare
 from lib.exercises.reports import KEYS, Table, Words, seeds_of, undecided
 from lib.speech.metrics.detection import DetectionCurve
@@ -38,16 +39,6 @@ def _tensor(value: Any, shape: torch.Size, name: str) -> Tensor:
     return as_tensor(value, shape, name)
 
 
-def _numbers(value: Any, count: int, name: str) -> list[float]:
-    """So many finite numbers from a list, tuple, tensor or array."""
-    answered(value)
-    if isinstance(value, Tensor | np.ndarray):
-        value = value.tolist()
-    if not isinstance(value, list | tuple) or len(value) != count:
-        raise NotYet(f"`{name}` should be a list of {count} numbers.")
-    return [as_number(one, f"{name}[{place}]") for place, one in enumerate(value)]
-
-
 def _table(value: Any, rows: int, columns: int, name: str) -> Tensor:
     """(rows, columns) in double precision, from nested lists, a tensor or an array."""
     answered(value)
@@ -56,26 +47,8 @@ def _table(value: Any, rows: int, columns: int, name: str) -> Tensor:
     if not isinstance(value, list | tuple) or len(value) != rows:
         raise NotYet(f"`{name}` should be a list of {rows} rows with {columns} numbers each.")
     return torch.tensor(
-        [_numbers(row, columns, f"{name}[{place}]") for place, row in enumerate(value)], dtype=torch.float64
+        [numbers(row, columns, f"{name}[{place}]") for place, row in enumerate(value)], dtype=torch.float64
     )
-
-
-def _letters(value: Any, name: str, known: str) -> set[str]:
-    """A set of small letters, from a set, a list or a text."""
-    answered(value)
-    if isinstance(value, str):
-        value = value.replace(",", " ").replace(" ", "")
-    elif not isinstance(value, set | frozenset | list | tuple):
-        raise NotYet(f'`{name}` should be a set of letters, such as {{"a", "d"}}.')
-    chosen = {letter.strip().lower() if isinstance(letter, str) else "?" for letter in value}
-    if not chosen or not chosen <= set(known):
-        raise NotYet(f'`{name}` should name some of the letters {known[0]} to {known[-1]}, such as {{"a", "d"}}.')
-    return chosen
-
-
-def _near(values: Iterable[float], others: Iterable[float], tolerance: float = 0.006) -> bool:
-    """Equal up to rounding to two digits behind the point."""
-    return all(abs(a - b) <= tolerance for a, b in zip(values, others, strict=True))
 
 
 # --- 1 -----------------------------------------------------------------------------------------------------------
@@ -92,7 +65,7 @@ def one_row(row: Any, context: Any, output: Any) -> str:
     scores = x[:, :1] * math.log(2) * x[:, 0]
     right = scores.softmax(1)
 
-    row = _numbers(row, 3, "row")
+    row = numbers(row, 3, "row")
     for wrong, hint in (
         (scores[0].exp(), "These are the exponentials. Divide them by their sum."),
         (
@@ -104,9 +77,9 @@ def one_row(row: Any, context: Any, output: Any) -> str:
         (right[1], "That is the row of another place: the receiver is the first, so its own θ meets every φ."),
         (right[2], "That is the row of another place: the receiver is the first, so its own θ meets every φ."),
     ):
-        if _near(row, wrong.tolist()):
+        if near(row, wrong.tolist()):
             raise NotYet(hint)
-    if not _near(row, right[0].tolist()):
+    if not near(row, right[0].tolist()):
         total = sum(row)
         if abs(total - 1) > 0.02:
             raise NotYet(f"A row of A sums to 1, and yours to {total:.3g}.")
@@ -114,19 +87,19 @@ def one_row(row: Any, context: Any, output: Any) -> str:
 
     mixed = right[0] @ x
     before = mixed @ weight
-    context = _numbers(context, 2, "context")
+    context = numbers(context, 2, "context")
     for wrong, hint in (
         (before, "The row and W are right. The ReLU is missing."),
         (mixed, "That is the average of the places. W is missing, and the ReLU."),
         ((x.mean(0) @ weight).relu(), "The places count alike there, or only one of them: weigh them by the row."),
         (gamma * before.relu(), "γ is already in it: the context itself comes before."),
     ):
-        if _near(context, wrong.tolist()):
+        if near(context, wrong.tolist()):
             raise NotYet(hint)
-    if not _near(context, before.relu().tolist()):
+    if not near(context, before.relu().tolist()):
         raise NotYet("The row is right, the context not yet: average the places by the row, then W, then ReLU.")
 
-    output = _numbers(output, 2, "output")
+    output = numbers(output, 2, "output")
     for wrong, hint in (
         (x[0] + (gamma * before).relu(), "Your γ went through the ReLU: it multiplies what comes out of it."),
         (x[0] + gamma * before, "You went on with the numbers from before the ReLU."),
@@ -134,9 +107,9 @@ def one_row(row: Any, context: Any, output: Any) -> str:
         (x[0] + before.relu(), "γ is missing."),
         (x[0] - gamma * before.relu(), "γ is negative here: mind the sign."),
     ):
-        if _near(output, wrong.tolist()):
+        if near(output, wrong.tolist()):
             raise NotYet(hint)
-    if not _near(output, (x[0] + gamma * before.relu()).tolist()):
+    if not near(output, (x[0] + gamma * before.relu()).tolist()):
         raise NotYet("The context is right. Multiply it by γ and add it to the first place.")
     return (
         "The place looks mostly at the third one, whose first channel is largest. And since γ is negative, what it "
@@ -320,7 +293,7 @@ def _tally(
 @checked("How far does one place see?")
 def receptive_field(receptive_frames_by_you: Callable, bridges: Any) -> str:
     """The receptive field in frames, and which networks can bridge a pause of 0.7 seconds."""
-    bridges = _letters(bridges, "bridges", "abcde")
+    bridges = letters(bridges, "bridges", "abcde")
     depths = [(0, 0, 0), (1, 1, 1), (7, 7, 7), (2, 0, 1), (15, 15, 7)]
     plain = [(depth, 0) for depth in depths]
     banded = [((0, 0, 0), 1), ((1, 1, 1), 2), ((2, 0, 1), 1)]
@@ -456,7 +429,7 @@ def same_or_not(pairs_weights: Any, best_sum: Any, units: Any, readout: Any) -> 
     if abs(best - measured) > 0.5:
         raise NotYet("`best_sum` is four clips, all as frequent: how many of them can one weighted sum get right?")
 
-    units, readout = _table(units, 2, 2, "units"), _numbers(readout, 3, "readout")
+    units, readout = _table(units, 2, 2, "units"), numbers(readout, 3, "readout")
     means = mean_evidence(TWO_WORDS, ("left", "right"))
     before = means @ units.T
     score = before.relu() @ torch.tensor(readout[:2], dtype=torch.float64) + readout[2]
@@ -486,20 +459,10 @@ def same_or_not(pairs_weights: Any, best_sum: Any, units: Any, readout: Any) -> 
 # --- 6 -----------------------------------------------------------------------------------------------------------
 
 
-def _truth(value: Any) -> bool:
-    """True or False, also as a tensor or array of one element."""
-    answered(value)
-    if isinstance(value, Tensor | np.ndarray | np.generic) and math.prod(value.shape) == 1:
-        value = value.item()
-    if not isinstance(value, bool):
-        raise NotYet(f"`catches` should return True or False, not {type(value).__name__}: one answer for the batch.")
-    return value
-
-
 @checked("A transposed softmax")
 def transposed_softmax(broken_adjacency: Callable, catches: Callable, what_fails: Any) -> str:
     """The wrong axis, a test that catches it, and which of five properties it breaks."""
-    chosen = _letters(what_fails, "what_fails", "abcde")
+    chosen = letters(what_fails, "what_fails", "abcde")
     scores = 2 * _random("scores", 3, 65, 65, dtype=torch.float32)
     sound, broken = scores.softmax(2), scores.softmax(1)
     value = _tensor(call(broken_adjacency, scores), scores.shape, "what `broken_adjacency` returns")
@@ -523,7 +486,7 @@ def transposed_softmax(broken_adjacency: Callable, catches: Callable, what_fails
     )
 
     def says(adjacency: Tensor) -> bool:
-        return _truth(call(catches, adjacency))
+        return truth(call(catches, adjacency), "catches", "one answer for the batch")
 
     even = torch.full((2, 6, 6), 1 / 6)
     if says(sound):
@@ -702,7 +665,7 @@ def fairness(more_weights: Any, more_multiplies: Any, objections: Any, controls:
             raise NotYet(f"`{name}` is the difference: how much is that in percent of CENet-6?")
         raise NotYet(f"`{name}` is not right yet: the difference of the two, in percent of CENet-6.")
 
-    chosen = _letters(objections, "objections", "abcdef")
+    chosen = letters(objections, "objections", "abcdef")
     if "d" in chosen:
         raise NotYet("Objection d does not hold: all layers learn from the same loss. The test clips are others.")
     if "e" in chosen:
@@ -719,17 +682,7 @@ def fairness(more_weights: Any, more_multiplies: Any, objections: Any, controls:
         if letter not in chosen:
             raise NotYet(hint)
 
-    answered(controls)
-    if not isinstance(controls, Mapping):
-        raise NotYet("`controls` should be a dictionary: letter of the objection -> number of the control.")
-    given = {}
-    for letter, control in controls.items():
-        answered(control)
-        if not isinstance(letter, str) or isinstance(control, Mapping | list | set | tuple):
-            raise NotYet("`controls` should be a dictionary: letter of the objection -> number of the control.")
-        given[letter.strip().lower()] = as_number(control, f"controls[{letter!r}]")
-    if set(given) != set("abcf"):
-        raise NotYet("`controls` should have one entry for each objection that holds, and no other.")
+    given = numbered_controls(controls, "abcf")
     for letter, right, hint in (
         ("a", 1, "It takes a network with the same weights in which no place sees another."),
         ("b", 2, "It takes a network in which every place sees all others, and none chooses."),

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lib.exercises.answers import letters, near, numbered_controls, numbers, truth
 from lib.exercises.checks import NotYet, answered, as_number, as_tensor, call, checked, close, compare
 from lib.exercises.reports import KEYS, Table, Words, seeds_of, undecided
 from lib.hqnas.config import ObjectiveConfig, SpaceConfig, StageConfig
@@ -41,29 +42,6 @@ def _tensor(value: Any, shape: torch.Size, name: str) -> Tensor:
     return as_tensor(value, shape, name)
 
 
-def _numbers(value: Any, count: int, name: str) -> list[float]:
-    """So many finite numbers from a list, tuple, tensor or array."""
-    answered(value)
-    if isinstance(value, Tensor | np.ndarray):
-        value = value.tolist()
-    if not isinstance(value, list | tuple) or len(value) != count:
-        raise NotYet(f"`{name}` should be a list of {count} numbers.")
-    return [as_number(one, f"{name}[{place}]") for place, one in enumerate(value)]
-
-
-def _letters(value: Any, name: str, known: str) -> set[str]:
-    """A set of small letters, from a set, a list or a text."""
-    answered(value)
-    if isinstance(value, str):
-        value = value.replace(",", " ").replace(" ", "")
-    elif not isinstance(value, set | frozenset | list | tuple):
-        raise NotYet(f'`{name}` should be a set of letters, such as {{"a", "d"}}.')
-    chosen = {letter.strip().lower() if isinstance(letter, str) else "?" for letter in value}
-    if not chosen or not chosen <= set(known):
-        raise NotYet(f'`{name}` should name some of the letters {known[0]} to {known[-1]}, such as {{"a", "d"}}.')
-    return chosen
-
-
 def _named(value: Any, name: str, keys: Iterable[str], what: str) -> dict[str, Any]:
     """A dictionary with just these keys."""
     answered(value)
@@ -78,21 +56,6 @@ def _named(value: Any, name: str, keys: Iterable[str], what: str) -> dict[str, A
     if set(found) != set(keys):
         raise NotYet(f"`{name}` should have one entry for each of {', '.join(keys)}, and no other.")
     return found
-
-
-def _near(values: Iterable[float], others: Iterable[float], tolerance: float = 0.006) -> bool:
-    """Equal up to rounding to two digits behind the point."""
-    return all(abs(a - b) <= tolerance for a, b in zip(values, others, strict=True))
-
-
-def _truth(value: Any, name: str) -> bool:
-    """True or False, also as a tensor or array of one element."""
-    answered(value)
-    if isinstance(value, Tensor | np.ndarray | np.generic) and math.prod(value.shape) == 1:
-        value = value.item()
-    if not isinstance(value, bool):
-        raise NotYet(f"`{name}` should return True or False, not {type(value).__name__}: one answer.")
-    return value
 
 
 # --- 1 -----------------------------------------------------------------------------------------------------------
@@ -118,7 +81,7 @@ def three_weights(q_2: Any, r_4: Any, r_8: Any, patterns: Any, values_of_r_4: An
     two, four, eight = (codes_of(bits) for bits in BITS)
     fine, finest = ([b - a for a, b in pair] for pair in (zip(two, four, strict=True), zip(four, eight, strict=True)))
 
-    q_2 = _numbers(q_2, 3, "q_2")
+    q_2 = numbers(q_2, 3, "q_2")
     quarter = LIMIT / 2  # 2 m / 2^2
     for wrong, hint in (
         ([one / 85 for one in two], "These are the whole numbers before `q_2` is made: multiply them by the step."),
@@ -134,12 +97,12 @@ def three_weights(q_2: Any, r_4: Any, r_8: Any, patterns: Any, values_of_r_4: An
         (four, "These are the numbers at 4 bits: at 2 bits the step is 85."),
         ([127.5 * round(w / 127.5) for w in WEIGHTS], "Your outer levels stand at ±m. Between -m and m lie 3 steps."),
     ):
-        if _near(q_2, wrong) and not _near(two, wrong):
+        if near(q_2, wrong) and not near(two, wrong):
             raise NotYet(hint)
-    if not _near(q_2, two):
+    if not near(q_2, two):
         raise NotYet("`q_2` is not right yet. The step is 2m/3 = 85: which of -85, 0 and 85 is nearest?")
 
-    r_4 = _numbers(r_4, 3, "r_4")
+    r_4 = numbers(r_4, 3, "r_4")
     for wrong, hint in (
         (four, "These are q_4. The correction is what they add to q_2: take the difference."),
         ([-one for one in fine], "The sign is turned over: r_4 = q_4 - q_2 is what must be ADDED to q_2."),
@@ -147,12 +110,12 @@ def three_weights(q_2: Any, r_4: Any, r_8: Any, patterns: Any, values_of_r_4: An
         ([w - one for w, one in zip(WEIGHTS, two, strict=True)], "That is the whole rest. Round it to steps of 17."),
         ([b - a for a, b in zip(two, eight, strict=True)], "That is q_8 - q_2: the corrections come one by one."),
     ):
-        if _near(r_4, wrong):
+        if near(r_4, wrong):
             raise NotYet(hint)
-    if not _near(r_4, fine):
+    if not near(r_4, fine):
         raise NotYet("`q_2` is right, `r_4` not yet: q_4 on steps of 2m/15 = 17, less q_2.")
 
-    r_8 = _numbers(r_8, 3, "r_8")
+    r_8 = numbers(r_8, 3, "r_8")
     for wrong, hint in (
         (eight, "These are q_8. The correction is what they add to q_4: take the difference."),
         ([-one for one in finest], "The sign is turned over: r_8 = q_8 - q_4."),
@@ -162,19 +125,19 @@ def three_weights(q_2: Any, r_4: Any, r_8: Any, patterns: Any, values_of_r_4: An
             "One of them is not rounded: at 8 bits, too, there are only steps, of s_8 = 1.",
         ),
     ):
-        if _near(r_8, wrong):
+        if near(r_8, wrong):
             raise NotYet(hint)
-    if not _near(r_8, finest):
+    if not near(r_8, finest):
         raise NotYet("`q_2` and `r_4` are right, `r_8` not yet: q_8 on steps of 2m/255 = 1, less q_4.")
 
-    patterns = _numbers(patterns, 4, "patterns")
+    patterns = numbers(patterns, 4, "patterns")
     first = [two[0] + g_4 * (fine[0] + g_8 * finest[0]) for g_4, g_8 in PATTERNS]
     flat = [two[0] + g_4 * fine[0] + g_8 * finest[0] for g_4, g_8 in PATTERNS]
-    if _near(patterns, flat):
+    if near(patterns, flat):
         raise NotYet("With g_4 = 0 the finer correction must not count: g_8 stands INSIDE the bracket of g_4.")
-    if _near(sorted(patterns), sorted(first)) and not _near(patterns, first):
+    if near(sorted(patterns), sorted(first)) and not near(patterns, first):
         raise NotYet("The right numbers in another order: (0, 0), then (1, 0), (0, 1) and (1, 1) for (g_4, g_8).")
-    if not _near(patterns, first):
+    if not near(patterns, first):
         raise NotYet("`patterns` is not right yet: put the first weight's q_2, r_4 and r_8 into the formula.")
 
     count = as_number(values_of_r_4, "values_of_r_4")
@@ -228,18 +191,18 @@ def nested(nested_by_you: Callable, slopes: Any) -> str:
     """The nested quantizer: values, slope 1 of the weight, and the gates' gradients, for every pattern of gates."""
     for name, shape in (("kernel", (6, 1, 5, 5)), ("matrix", (10, 7))):
         _nested_once(nested_by_you, 0.4 * _random(name, *shape))
-    slopes = _numbers(slopes, 3, "slopes")
+    slopes = numbers(slopes, 3, "slopes")
     right = detached_slopes()
-    if _near(slopes, [1, 1, 1]):
+    if near(slopes, [1, 1, 1]):
         raise NotYet(
             "Your function is right, and has slope 1 throughout. `slopes` is about the other one, in which every "
             "correction is straight through from a DETACHED rest: each open gate then adds a path of its own."
         )
-    if _near(slopes, [right[0] - 1, right[1] - 1, right[2] - 1]):
+    if near(slopes, [right[0] - 1, right[1] - 1, right[2] - 1]):
         raise NotYet("You count the corrections only: q_2 is straight through, too.")
-    if _near(slopes, [right[0], right[1], right[1]]):
+    if near(slopes, [right[0], right[1], right[1]]):
         raise NotYet("At (1, 1) three terms depend on w: q_2, r_4 and r_8. Nothing of that cancels if it is detached.")
-    if not _near(slopes, right):
+    if not near(slopes, right):
         raise NotYet("`slopes` is not right yet: count the terms of w_q that are straight through and not detached.")
     return (
         "Slope 1, whatever the gates do. Detached, an open gate would double or treble the learning rate of its "
@@ -327,13 +290,13 @@ def _slopes_once(answers: list[Tensor], inputs: list[tuple], plain: tuple[Tensor
                 "gradient. Straight through means past the clamp as well."
             )
     means = [slope.mean().item() for slope in slopes]
-    if _near(means, [1, 2, 1, 3]):
+    if near(means, [1, 2, 1, 3]):
         raise NotYet(
             "The values are right, but the slope is 1, 2 and 3 as the gates open: your corrections are straight "
             "through from a rest in which the terms before them are detached. Keep those in the graph, or let w in "
             "just once."
         )
-    if _near(means, [0, 0, 0, 0]):
+    if near(means, [0, 0, 0, 0]):
         raise NotYet("The values are right, but w gets the slope 0: rounding is flat. What has value 0 and slope 1?")
     if any(not close(slope, torch.ones_like(slope)) for slope in slopes):
         raise NotYet(
@@ -534,7 +497,7 @@ class _Seen:
 @checked("The mask in the wrong place")
 def wrong_mask(masked_before: Callable, leaks: Callable, what_fails: Any) -> str:
     """Masking the kernel in front of the normalisation; a test that catches it; what it makes false."""
-    chosen = _letters(what_fails, "what_fails", "abcdef")
+    chosen = letters(what_fails, "what_fails", "abcdef")
     x, kernel = _random("maps", 5, 6, 7, 7), _random("depthwise", 6, 1, 5, 5)
     mask = torch.tensor([1.0, 1, 0.5, 0, 0, 0], dtype=torch.float64)
     broken = kernel_masked(x, kernel, trained_norm(6), mask).detach()
@@ -561,7 +524,7 @@ def wrong_mask(masked_before: Callable, leaks: Callable, what_fails: Any) -> str
 
     def says(masked: Callable) -> tuple[bool, _Seen]:
         watched = _Seen(masked)
-        return _truth(call(leaks, watched), "leaks"), watched
+        return truth(call(leaks, watched), "leaks"), watched
 
     found, watched = says(kernel_masked)
     if not found:
@@ -834,7 +797,7 @@ def expected_cost(cost_by_you: Callable, block_gone: Any, only_2_bits: Any) -> s
         ("block_gone", block_gone, "a", "a block with g_s = 0"),
         ("only_2_bits", only_2_bits, "abcd", "a block that stays, all its g_4 closed"),
     ):
-        chosen = _letters(value, name, "abcde")
+        chosen = letters(value, name, "abcde")
         for letter in "abcde":
             words = dict(zip("abcde", ("g_s", "g_e", "g_k", "g_4", "g_8"), strict=True))[letter]
             if letter in chosen and letter not in right:
@@ -909,7 +872,7 @@ CYCLE_MISTAKES = (
 def bitfusion(three: Any, five: Any, cycles_by_you: Callable, best_bits: Any, most_rows: Any) -> str:
     """Cycles at 8, 4 and 2 bits by hand; as a function; the best bits; an array with other rows."""
     for name, value, kernel in (("three", three, 3), ("five", five, 5)):
-        numbers = _numbers(value, 3, name)
+        given = numbers(value, 3, name)
         conv = DEPTHWISE[kernel]
         right = [cycles_of(conv, bits) for bits in (8, 4, 2)]
         for mistake, hint in (
@@ -917,13 +880,13 @@ def bitfusion(three: Any, five: Any, cycles_by_you: Callable, best_bits: Any, mo
             ({"groups": False, "places": False}, "Places and channels are missing."),
         ):
             wrong = [_cycles_with(conv, bits, 16, **mistake) for bits in (8, 4, 2)]
-            if _near(numbers, wrong) and not _near(wrong, right):
+            if near(given, wrong) and not near(wrong, right):
                 raise NotYet(f"`{name}` is not right yet. {hint}")
-        if _near(numbers, right[::-1]) and right[::-1] != right:
+        if near(given, right[::-1]) and right[::-1] != right:
             raise NotYet(f"`{name}` is in the wrong order: 8 bits first, then 4 and 2.")
-        if _near(numbers, [conv.macs / at_once for at_once in (1, 2, 4)]):
+        if near(given, [conv.macs / at_once for at_once in (1, 2, 4)]):
             raise NotYet(f"`{name}` has the multiplications themselves: a row of the array makes 16 of them and more.")
-        if not _near(numbers, right):
+        if not near(given, right):
             raise NotYet(
                 f"`{name}` is not right yet: 48 channels, 64 places, and ⌈{kernel**2} / (16 · products)⌉ cycles."
             )
@@ -951,8 +914,8 @@ def bitfusion(three: Any, five: Any, cycles_by_you: Callable, best_bits: Any, mo
     if not same(turned, cycles_of):
         raise NotYet("With 16 rows your function is right. With another number it is not: use `rows`.")
 
-    best, right = _numbers(best_bits, 3, "best_bits"), [cheapest_bits(conv) for conv in (*DEPTHWISE.values(), PROJECT)]
-    if _near(best, [2, 2, 2]):
+    best, right = numbers(best_bits, 3, "best_bits"), [cheapest_bits(conv) for conv in (*DEPTHWISE.values(), PROJECT)]
+    if near(best, [2, 2, 2]):
         raise NotYet("`best_bits`: 2 bits are the cheapest, but not the best, where more bits cost no cycle more.")
     for number, wanted, what in zip(best, right, ("3x3", "5x5", "1x1"), strict=True):
         if number not in BITS:
@@ -1025,7 +988,7 @@ def objectives(slopes_on_lat: Any, choose: Any) -> str:
     """Slopes on LAT of four objectives at three places; which of them has which aim."""
     known = ", ".join(f'"{form}"' for form in FORMS)
     given = _named(slopes_on_lat, "slopes_on_lat", FORMS, f"{known} -> three numbers")
-    rows = {form: _numbers(given[form], 3, f"slopes_on_lat[{form!r}]") for form in FORMS}
+    rows = {form: numbers(given[form], 3, f"slopes_on_lat[{form!r}]") for form in FORMS}
 
     def same(row: list[float], others: Iterable[float]) -> bool:
         return all(math.isclose(a, b, rel_tol=0.02, abs_tol=1e-5) for a, b in zip(row, others, strict=True))
@@ -1100,7 +1063,7 @@ def fairness(latency_left: Any, bits_alone: Any, objections: Any, controls: Any)
                 raise NotYet(f"`bits_alone` is not right yet. {hint}")
         raise NotYet("`bits_alone` is not right yet: the time follows the bits of the weights, which were 8.")
 
-    chosen = _letters(objections, "objections", "abcdefg")
+    chosen = letters(objections, "objections", "abcdefg")
     if "d" in chosen:
         raise NotYet(
             "Objection d does not hold: what a network takes on a device is known before any test image is seen. To "
@@ -1118,17 +1081,7 @@ def fairness(latency_left: Any, bits_alone: Any, objections: Any, controls: Any)
         if letter not in chosen:
             raise NotYet(hint)
 
-    answered(controls)
-    if not isinstance(controls, Mapping):
-        raise NotYet("`controls` should be a dictionary: letter of the objection -> number of the control.")
-    given = {}
-    for letter, control in controls.items():
-        answered(control)
-        if not isinstance(letter, str) or isinstance(control, Mapping | list | set | tuple):
-            raise NotYet("`controls` should be a dictionary: letter of the objection -> number of the control.")
-        given[letter.strip().lower()] = as_number(control, f"controls[{letter!r}]")
-    if set(given) != set("abceg"):
-        raise NotYet("`controls` should have one entry for each objection that holds, and no other.")
+    given = numbered_controls(controls, "abceg")
     for letter, right, hint in (
         ("a", 1, "It takes the other network, and no other change than its bits."),
         ("b", 2, "It takes more than one point of each method, so that one can compare at equal latency."),

@@ -348,7 +348,8 @@ def _plain(value: Any) -> Any:
 def reproduce(seeds: Sequence[int]) -> Reproduction:
     """The card's claims over these seeds, and the figures that the chapter draws beside its own."""
     from lib.hqnas.reproduce import reproduce as measure
-    from lib.hqnas.study import FILE, as_json
+    from lib.hqnas.study import FILE
+    from lib.papers import study_json
 
     measurements, study = measure(seeds, note)
-    return Reproduction(measurements, {FILE: as_json(study)})
+    return Reproduction(measurements, {FILE: study_json(study)})

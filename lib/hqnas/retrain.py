@@ -8,7 +8,7 @@ from lib.hqnas.config import RecipeConfig
 from lib.hqnas.model import Network, Supernet, sliced_from
 from lib.hqnas.optimise import Images, make_optimizer, rate_of
 from lib.hqnas.space import Choices, SearchSpace, choices_to_list
-from lib.training.loop import History, LoopSettings, train_loop
+from lib.training.loop import History, train_loop
 from lib.training.run import Run
 from lib.training.schedule import set_learning_rate
 from lib.training.seeding import derive_seed, isolated_seed
@@ -76,12 +76,7 @@ def retrain(
     state = TrainingState(
         kind=KIND, config=config, modules={"network": network}, optimizers={"weights": optimizer}, fabric=run.fabric
     )
-    settings = LoopSettings(
-        steps=min(recipe.steps, run.max_steps or recipe.steps),
-        checkpoint_every=run.checkpoint_every,
-        out=run.out,
-        resume=run.resume,
-    )
+    settings = run.loop_settings(recipe.steps)
     with isolated_seed(derive_seed(run.seed, "dropout", run.rank)):
         history = train_loop(
             step, state=state, settings=settings, progress=run.progress, curve=run.curve, description=run.description

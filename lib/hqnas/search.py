@@ -23,7 +23,7 @@ from lib.hqnas.model import Decision, Supernet
 from lib.hqnas.objective import WITH_TARGET, Objective
 from lib.hqnas.optimise import Images, make_optimizer, rate_of
 from lib.hqnas.space import BITS, PARTS, Choices, SearchSpace
-from lib.training.loop import History, LoopSettings, train_loop
+from lib.training.loop import History, train_loop
 from lib.training.run import Run
 from lib.training.schedule import learning_rate, set_learning_rate
 from lib.training.seeding import derive_seed, isolated_seed
@@ -245,12 +245,7 @@ def search(
         optimizers={"weights": weights, "thresholds": thresholds},
         fabric=run.fabric,
     )
-    settings = LoopSettings(
-        steps=min(recipe.steps, run.max_steps or recipe.steps),
-        checkpoint_every=run.checkpoint_every,
-        out=run.out,
-        resume=run.resume,
-    )
+    settings = run.loop_settings(recipe.steps)
     with isolated_seed(derive_seed(run.seed, "dropout", run.rank)):
         history = train_loop(
             step, state=state, settings=settings, progress=run.progress, curve=run.curve, description=run.description

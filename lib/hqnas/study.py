@@ -1,20 +1,19 @@
 """What ``papers reproduce hqnas`` keeps beside the verdicts: every number of every seed, as the chapter draws them."""
 
-import json
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from lib.errors import UserError
+from lib import papers
 from lib.hqnas.evaluate import agreement
 from lib.hqnas.space import Choice, Choices
 from lib.papers import RESULTS
 
 FILE = "hqnas-study.json"
 
-Study = dict[str, Any]
+Study = papers.Study
 """One seed, in plain JSON types. A *network* is a dictionary: ``policy`` (as ``space.choices_to_list``), ``cost``
 (share of the full cost), ``bits``, ``trained_on`` and ``from_scratch`` (shares of the test that were named rightly; one
 may be missing).
@@ -31,23 +30,9 @@ MIDDLE = "0.15"
 """The budget of the variations and of the random candidates, as it is written."""
 
 
-def as_json(studies: Sequence[Study]) -> bytes:
-    """The content of the file."""
-    return (json.dumps(list(studies), indent=1, ensure_ascii=False) + "\n").encode()
-
-
 def load_studies(folder: Path | str = RESULTS) -> list[Study]:
     """The studies of all seeds. Raises UserError when there are none, or they cannot be read."""
-    path = Path(folder) / FILE
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"There is no {path}: run `papers reproduce hqnas` first.") from None
-    except ValueError:
-        raise UserError(f"{path} is truncated or not JSON: run `papers reproduce hqnas` again.") from None
-    if not isinstance(found, list) or not all(isinstance(one, dict) and "seed" in one for one in found):
-        raise UserError(f"{path} holds no studies of this chapter: run `papers reproduce hqnas` again.")
-    return found
+    return papers.load_studies("hqnas", FILE, folder)
 
 
 def budgets(studies: Sequence[Study], device: str) -> list[str]:

@@ -3,6 +3,7 @@
 - `cards`: reads and checks `seeds/*.yml` (`load_card`, `load_cards`, `claim`);
 - `records`: what was measured for a claim, in a chapter's outputs (`record_claim`) and in `results/`;
 - `findings`: a verdict with its numbers, for both;
+- `studies`: every number of every seed, kept beside the verdicts;
 - `scoreboard`: both joined with the paper's own figures (`scoreboard_rows`, `scoreboard_html`).
 """
 
@@ -33,6 +34,7 @@ from lib.papers.records import (
     save_results,
 )
 from lib.papers.scoreboard import CHAPTERS, Line, Row, paper_figure, scoreboard_html, scoreboard_rows
+from lib.papers.studies import Study, load_studies, study_json
 
 __all__ = [
     "CHAPTERS",
@@ -50,6 +52,7 @@ __all__ = [
     "Measurement",
     "PaperIdentifier",
     "Row",
+    "Study",
     "Value",
     "chapter_records",
     "claim",
@@ -57,6 +60,7 @@ __all__ = [
     "load_card",
     "load_cards",
     "load_results",
+    "load_studies",
     "measurement",
     "number",
     "paper_figure",
@@ -64,4 +68,5 @@ __all__ = [
     "save_results",
     "scoreboard_html",
     "scoreboard_rows",
+    "study_json",
 ]

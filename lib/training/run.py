@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import torch
 
+from lib.training.loop import LoopSettings
 from lib.training.order import Order
 from lib.training.progress import LossCurve
 from lib.training.seeding import derive_seed, generator
@@ -56,6 +57,15 @@ class Run:
     def world_size(self) -> int:
         """How many processes train together."""
         return 1 if self.fabric is None else self.fabric.world_size
+
+    def loop_settings(self, steps: int) -> LoopSettings:
+        """What the training loop is told, for a recipe of so many steps."""
+        return LoopSettings(
+            steps=min(steps, self.max_steps or steps),
+            checkpoint_every=self.checkpoint_every,
+            out=self.out,
+            resume=self.resume,
+        )
 
     def generator(self, *names: object) -> torch.Generator:
         """A stream of chance of its own for each purpose and process."""

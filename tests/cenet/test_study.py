@@ -7,7 +7,7 @@ import pytest
 from lib.cenet import claims, comparison, study
 from lib.cenet.reproduce import PATIENT, measurements, reproduce
 from lib.errors import UserError
-from lib.papers import load_card
+from lib.papers import load_card, study_json
 
 SHARES = {
     comparison.TC: 0.9,
@@ -122,7 +122,7 @@ def test_a_machine_without_recordings_judges_the_rest():
 
 def test_the_file_is_read_back(tmp_path):
     written = [made_up(1), made_up(2)]
-    (tmp_path / study.FILE).write_bytes(study.as_json(written))
+    (tmp_path / study.FILE).write_bytes(study_json(written))
     assert study.load_studies(tmp_path) == written
     assert study.embedded(written)[comparison.TC] == {1: pytest.approx(90.1), 2: pytest.approx(90.2)}
     assert study.long_range(written, "same")[comparison.UNIFORM] == {1: 97.0, 2: 97.0}

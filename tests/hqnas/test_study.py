@@ -10,7 +10,7 @@ from lib.hqnas import claims, comparison, reproduce, study
 from lib.hqnas.config import scaled
 from lib.hqnas.evaluate import agreement
 from lib.hqnas.space import Choice, SearchSpace, choices_to_list
-from lib.papers import load_card, load_results
+from lib.papers import load_card, load_results, study_json
 from tests.hqnas.tiny import TINY, digits, tiny_space
 
 
@@ -43,7 +43,7 @@ def _quick_evolution(supernet, table, share, data, seed=0):
 
 
 def test_a_study_is_read_back_as_it_was_written(one_study, tmp_path):
-    (tmp_path / study.FILE).write_bytes(study.as_json([one_study]))
+    (tmp_path / study.FILE).write_bytes(study_json([one_study]))
     assert study.load_studies(tmp_path) == [one_study]
     with pytest.raises(UserError, match="run `papers reproduce hqnas` first"):
         study.load_studies(tmp_path / "none")
