@@ -20,6 +20,9 @@ CUD_RUNS = {
 }
 """Label -> preset and method; trained once, then read from the folder that `papers train` would use."""
 
+HQNAS_RUN = "runs/hqnas-scaled-compute-bound-0.25-0"
+"""The folder of the search that the demo goes on from: where `papers train hqnas` puts it, too."""
+
 CENET_RUNS = {"CENet-GCN-6": "cenet-gcn-6", "CENet-6, without the graph": "cenet-6"}
 """Label -> network, trained on the embedded words with the scaled preset."""
 
@@ -98,4 +101,24 @@ def cenet_demo(runs: dict[str, str] | None = None) -> "gradio.Blocks":
     return build(spotters)
 
 
-DEMOS: dict[str, Callable[[], "gradio.Blocks"]] = {"cud": cud_demo, "cenet": cenet_demo}
+def hqnas_demo() -> "gradio.Blocks":
+    """The demo of chapter 2. If the search that it goes on from is not in runs/ yet: some 15 seconds on one core."""
+    from lib.demos.hqnas import build
+    from lib.hqnas.command_line import HQNASTrainOptions, train
+    from lib.hqnas.train import load_supernet, load_trained
+    from lib.training.checkpoint import has_checkpoint
+    from lib.vision.data import load_images
+
+    folder = Path(HQNAS_RUN)
+    if not has_checkpoint(folder):
+        note("The demo needs a supernet to search from: training it once.")
+    train(HQNASTrainOptions(out=folder, resume=True, checkpoint_every=0))  # returns at once when the run is complete
+    config = load_trained(folder).config
+    images = {split: load_images(config.data, split) for split in ("train", "test")}
+    return build(
+        load_supernet(folder), images["train"], images["test"], config,
+        hardware=config.hardware, budget=config.search.objective.target,
+    )  # fmt: skip
+
+
+DEMOS: dict[str, Callable[[], "gradio.Blocks"]] = {"cud": cud_demo, "hqnas": hqnas_demo, "cenet": cenet_demo}

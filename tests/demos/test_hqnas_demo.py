@@ -21,7 +21,7 @@ from lib.hqnas.config import scaled
 from lib.hqnas.evaluate import accuracy, logits_of, summary_of
 from lib.hqnas.hardware import hardware_named
 from lib.hqnas.lifelong import continue_search
-from lib.hqnas.model import Supernet
+from lib.hqnas.model import Network, Supernet
 from lib.hqnas.retrain import retrain
 from lib.hqnas.search import search
 from lib.hqnas.space import SearchSpace
@@ -63,13 +63,13 @@ class TestToDigit:
         """Test images, enlarged smoothly to 20 times their size, as with a pen on the canvas."""
         test = load_images("embedded", "test")
         space = SearchSpace(scaled().space, test.shape, 10)
-        recipe = dataclasses.replace(scaled().retrain, steps=150)
-        network, _ = retrain(space, space.uniform(8, 3, 3), recipe, load_images("embedded", "train"), QUIET)
+        recipe = dataclasses.replace(scaled().retrain, steps=300, shift=0)
+        network, _ = retrain(space, space.uniform(8, 5, 3), recipe, load_images("embedded", "train"), QUIET)
         redrawn = torch.stack([digit_pad.to_digit(255 - _enlarged(image)) for image in test.images[:, 0].numpy()])
         other = dataclasses.replace(test, images=redrawn[:, None])
         originals, others = logits_of(network, test).argmax(1), logits_of(network, other).argmax(1)
         assert (originals == test.labels).float().mean() > 0.93
-        assert (others == originals).float().mean() > 0.88  # 0.94 when this was written
+        assert (others == originals).float().mean() > 0.88  # 0.938 when this was written
         ink = test.images.float().mean() / 255
         assert float(redrawn.float().mean() / 255) == pytest.approx(float(ink), rel=0.03)
 
@@ -238,6 +238,8 @@ class TestSearches:
         other = ImageSet("others", "test", torch.tensor([0, 1]), ("a", "b"), (3, 8, 8), torch.zeros(2, 3, 8, 8).byte())
         with pytest.raises(UserError, match="another shape"):
             hqnas.Searches(supernet, digits(), other)
+        with pytest.raises(UserError, match="for grey digits of 8 x 8"):
+            hqnas.build(supernet, digits(), other)
         with pytest.raises(UserError, match="impossible"):
             hqnas.build(supernet, digits(), digits("test", 100), tiny_config(), budget=0.01)
 
@@ -246,16 +248,15 @@ class TestWords:
     def test_facts_and_line(self, searches):
         answer = searches.answer("compute-bound", 0.4)
         facts = hqnas.facts_html(answer)
-        assert f"{answer.cost:,.4g} kilocycles" in facts
+        assert f"<b>{answer.cost:,.4g}</b> kilocycles" in facts
         assert f"asked for {answer.target:,.4g}" in facts
-        assert f"{answer.accuracy:.1%}" in facts
+        assert f"<b>{100 * answer.accuracy:.1f}</b> %" in facts
         assert "100 test images" in facts
-        assert " bits<" in facts
-        assert " bytes<" in facts
-        assert " µs<" in facts
+        for unit in ("bits", "bytes", "µs"):
+            assert f"</b> {unit}<" in facts
         assert f"`{summary_of(answer.choices)}`" in hqnas.words_of(answer)
-        empty = dataclasses.replace(answer, network=retrained(tiny_space().smallest()))
-        assert " bits<" in hqnas.facts_html(empty)
+        smallest = dataclasses.replace(answer, network=untrained(tiny_space().smallest()))
+        assert "<b>2.0</b> bits<" in hqnas.facts_html(smallest)
 
     def test_budget(self, searches):
         answer = searches.answer("compute-bound", 0.4)
@@ -286,10 +287,8 @@ class TestWords:
         assert test.labels[hqnas.examples_of(test)].tolist() == list(range(10))
 
 
-def retrained(choices):
-    """An untrained network of these choices."""
-    from lib.hqnas.model import Network
-
+def untrained(choices) -> Network:
+    """A network of these choices."""
     return Network(tiny_space(), choices).eval().requires_grad_(False)
 
 
@@ -317,7 +316,7 @@ class TestServed:
         network, words, facts, shares, meaning = client.predict("size", 0.5, api_name="/hqnas_search")
         expected = searches.answer("size", 0.5)
         assert f"`{summary_of(expected.choices)}`" in words
-        assert f"{expected.accuracy:.1%}" in facts
+        assert f"<b>{100 * expected.accuracy:.1f}</b> %" in facts
         assert network == hqnas.network_html(expected)
         assert shares == hqnas.shares_html(expected)
         assert "bytes" in meaning
@@ -348,8 +347,13 @@ class TestServed:
         found = client.predict("memory-bound", 0.06, api_name="/hqnas_search")
         assert "⚠ A budget of 0.06 of the full cost is impossible on memory-bound" in found[4]
         assert "⚠ A budget of 0.06" in client.predict("memory-bound", 0.06, api_name="/hqnas_budget")
-        for value, words in (("", "nothing on the canvas yet"), ("x", "cannot be read"), (None, "nothing on the")):
-            seen, label, verdict = client.predict(value, api_name="/hqnas_recognise")
+        for value, words in (
+            ("", "nothing on the canvas yet"),
+            ("x", "cannot be read"),
+            (7, "cannot"),
+            (None, "nothing on the"),
+        ):
+            seen, _, verdict = client.predict(value, api_name="/hqnas_recognise")
             assert words in verdict
             assert not seen
         assert "no such test image" in client.predict(10**9, api_name="/hqnas_example")[2]
