@@ -36,7 +36,7 @@ EVERYWHERE = 0.25
 """The budget for which a network is searched on every device."""
 CHANGES = {"target": (COMPUTE, 0.1), "device": (BITFUSION, 0.12), "data": (COMPUTE, 0.25)}
 """What changes in a lifelong search that began on the compute-bound device at 0.25, and what is asked for then."""
-SHARES = (0.05, 0.1, 0.2)
+SHARES = (0.05, 0.1, 0.2, 0.4)
 ANEW = (0.2, 0.4, 1.0)
 """Shares of a search's steps: going on, and from scratch."""
 SHORT = 0.25

@@ -92,7 +92,7 @@ def policy_of(network: dict[str, Any]) -> Choices:
     )
 
 
-OTHER_DEVICE, OTHER_SEED = "for two devices", "for one device, with two seeds"
+OTHER_DEVICE, OTHER_SEED = "a pair of devices", "a pair of seeds on one device"
 
 
 def agreements(studies: Sequence[Study], devices: Sequence[str]) -> ByLabel:
