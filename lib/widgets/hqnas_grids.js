@@ -27,9 +27,9 @@ export function relativeError(weights, bits, limit) {
   return Math.sqrt(wrong / whole);
 }
 
-// What the gates of 4 and 8 bits are compared with: the norms of both corrections over that of the weights, the finer one
-// times five.
-export function correctionNorms(weights, limit) {
+// What the thresholds of 4 and 8 bits are compared with: the norms of both corrections over that of the weights, each times
+// its scale.
+export function correctionNorms(weights, limit, scales) {
   let four = 0, eight = 0, whole = 0;
   for (const w of weights) {
     const [q2, q4, q8] = BITS.map((bits) => quantized(w, bits, limit));
@@ -37,7 +37,7 @@ export function correctionNorms(weights, limit) {
     eight += (q8 - q4) ** 2;
     whole += w * w;
   }
-  return [Math.sqrt(four / whole), 5 * Math.sqrt(eight / whole)];
+  return [scales[0] * Math.sqrt(four / whole), scales[1] * Math.sqrt(eight / whole)];
 }
 
 // ---- the figure -------------------------------------------------------------------------------------------------
@@ -68,7 +68,7 @@ function render({ model, el, signal }) {
     make("div", { class: "ptr-bar" }, bitsBox, range.element, follow.element),
     chart, spoken.element,
     make("div", { class: "ptr-two" }, errorChart, table),
-    make("p", { class: "ptr-note" }, "Grey: the weights. Outlined: the same weights after rounding to the chosen bits, one bar a level, equal areas for equal numbers of weights. Ticks: levels, long for 2 bits, middle for 4, short for 8. Hatched: beyond the range; these weights become the last level. One step of 2 bits is 5 steps of 4 bits and 85 of 8. Norm of correction: that of r₄, and five times that of r₈, over the norm of the weights; this is what a gate compares with its threshold."))));
+    make("p", { class: "ptr-note" }, `Grey: the weights. Outlined: the same weights after rounding to the chosen bits, one bar a level, equal areas for equal numbers of weights. Ticks: levels, long for 2 bits, middle for 4, short for 8. Hatched: beyond the range; these weights become the last level. One step of 2 bits is 5 steps of 4 bits and 85 of 8. Norm of correction: ${model.get("scales")[0]} times that of r₄, and ${model.get("scales")[1]} times that of r₈, over the norm of the weights; this is what a gate compares with its threshold.`))));
 
   // -- what does not depend on the controls
   const bins = new Array(BINS).fill(0);
@@ -182,7 +182,7 @@ function render({ model, el, signal }) {
     paintChart();
     paintErrors();
     const limit = limitOf(chosen.range), w = weights[chosen.weight];
-    const rows = BITS.map((bits) => ({ bits, step: stepSize(bits, limit), code: codeOf(w, bits, limit), value: quantized(w, bits, limit), error: relativeError(weights, bits, limit) })), norms = correctionNorms(weights, limit);
+    const rows = BITS.map((bits) => ({ bits, step: stepSize(bits, limit), code: codeOf(w, bits, limit), value: quantized(w, bits, limit), error: relativeError(weights, bits, limit) })), norms = correctionNorms(weights, limit, model.get("scales"));
     table.replaceChildren(
       make("thead", {}, make("tr", {}, ...["bits", "step", "code", "value", "relative error", "norm of correction"].map((text) => make("th", { scope: "col" }, text)))),
       make("tbody", {}, ...rows.map((row) => make("tr", { class: row.bits === chosen.bits ? "ptr-now" : null }, make("th", { scope: "row" }, String(row.bits)),

@@ -9,6 +9,7 @@ import traitlets
 from torch import Tensor
 
 from lib.errors import UserError
+from lib.hqnas.config import GateConfig
 from lib.hqnas.quantizer import codes
 from lib.hqnas.space import BITS
 from lib.widgets.base import BookWidget, pack
@@ -53,6 +54,7 @@ def grids_state(weights: Tensor | Sequence[float], *, name: str = "weights", sta
         "deviation": deviation,
         "largest": largest,
         "name": str(name),
+        "scales": list(GateConfig().bit_scales),
         "start": float(min(max(start, 1.0), largest / deviation)),
     }
 
@@ -68,6 +70,7 @@ class NestedGrids(BookWidget):
     deviation = traitlets.Float(1.0).tag(sync=True)
     largest = traitlets.Float(1.0).tag(sync=True)
     name = traitlets.Unicode("weights").tag(sync=True)
+    scales = traitlets.List([1.0, 1.0]).tag(sync=True)
     start = traitlets.Float(START).tag(sync=True)
 
     @classmethod

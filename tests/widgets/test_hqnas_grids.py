@@ -117,8 +117,11 @@ class TestScript:
     @pytest.mark.parametrize("name", LAWS)
     def test_norms_are_what_the_gates_see(self, script, name):
         weights = LAWS[name]
-        got = script.evaluate("([w, m]) => kit.correctionNorms(w, m)", [weights.tolist(), float(weights.abs().max())])
-        assert got == pytest.approx(planes(weights[None], "shared").ratios.tolist(), rel=1e-5)
+        got = script.evaluate(
+            "([w, m]) => kit.correctionNorms(w, m, [2.4, 10.5])", [weights.tolist(), float(weights.abs().max())]
+        )
+        four, eight = planes(weights[None], "shared").ratios.tolist()
+        assert got == pytest.approx([2.4 * four, 10.5 * eight], rel=1e-5)
 
     def test_halves_are_rounded_to_even(self, script):
         # one range, m = 127.5: the step of 8 bits is 1
