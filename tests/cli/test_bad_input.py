@@ -29,7 +29,7 @@ def refused(outcome, *words: str) -> None:
     ("arguments", "words"),
     [
         ("train nosuch", ("nosuch", "cud")),
-        ("train hqnas", ("not there yet",)),
+        ("train faqs", ("not there yet",)),
         ("describe nosuch", ("nosuch", "cud")),
         ("reproduce nosuch", ("nosuch",)),
         ("demo nosuch", ("nosuch",)),
