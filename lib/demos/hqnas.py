@@ -412,7 +412,11 @@ def build(
 
         question, answers = [device, share, found], [picture, words, facts, shares, meaning, found]
         asking = {"show_progress_on": picture, "concurrency_id": "hqnas", "concurrency_limit": 1}
-        trying = {"show_progress": "hidden", "trigger_mode": "always_last"}
+        # One after the other, each of them: the stroke that came first must not speak after the click that came last.
+        trying = {
+            "show_progress": "hidden", "trigger_mode": "multiple",
+            "concurrency_id": "hqnas-trial", "concurrency_limit": 1,
+        }  # fmt: skip
         trial = [seen, label, verdict]
         demo.load(search, question, answers, api_visibility="private", **asking)
         pressed = button.click(search, question, answers, api_name="hqnas_search", **asking)

@@ -43,14 +43,12 @@ class CostTable:
 
     def expected(self, gates: Gates) -> Tensor:
         """The cost of gates, hard or between 0 and 1: one number, with gradients."""
-        expansion = torch.stack([1 - gates.expansion, gates.expansion], -1)  # (blocks, 2)
-        kernel = torch.stack([1 - gates.kernel, gates.kernel], -1)
-        four, eight = gates.bits.unbind(-1)  # (blocks, convolutions)
-        bits = torch.stack([1 - four, four * (1 - eight), four * eight], -1)
-        table = self.table.to(gates.skip.device)
-        # As one einsum, "l,lcekb,le,lk,lcb->", it takes five times as long: it looks for the best order every time.
-        parts = (table * bits[:, :, None, None]).sum((1, 4))  # (blocks, expansions, kernels)
-        return self.constant + (parts * (gates.skip[:, None, None] * expansion[:, :, None] * kernel[:, None])).sum()
+        two, four, eight = self.table.to(gates.skip.device).unbind(-1)  # (blocks, convolutions, expansions, kernels)
+        g4, g8 = gates.bits[..., None, None, :].unbind(-1)
+        # A gate leads from the cost without it to the cost with it: g_8 in the brackets of g_4, as in the quantizer.
+        by_bits = torch.lerp(two, torch.lerp(four, eight, g8), g4).sum(1)
+        by_kernel = torch.lerp(*by_bits.unbind(-1), gates.kernel[:, None])  # (blocks, expansions)
+        return self.constant + gates.skip @ torch.lerp(*by_kernel.unbind(-1), gates.expansion)
 
     def of(self, choices: Choices) -> float:
         """The cost of one network."""

@@ -17,22 +17,8 @@ from lib.hqnas.space import BITS, EXPANSIONS, KERNELS, PARTS, Choice, Choices, S
 
 ROW = ("skip", "expansion", "kernel", *(f"{part} {bits} bits" for part in PARTS for bits in BITS[1:]))
 """The gates of one block, by name."""
-
-
-class _HardGate(torch.autograd.Function):
-    """The step, and backwards the slope of a sigmoid of ``temperature``."""
-
-    @staticmethod
-    def forward(ctx, margin: Tensor, temperature: float) -> Tensor:
-        ctx.save_for_backward(margin)
-        ctx.temperature = temperature
-        return (margin >= 0).to(margin.dtype)
-
-    @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
-        (margin,) = ctx.saved_tensors
-        soft = torch.sigmoid(margin / ctx.temperature)
-        return gradient * soft * (1 - soft) / ctx.temperature, None
+SHAPE_GATES = 3
+"""The first of them: those that are not of bits."""
 
 
 def hard_gate(margin: Tensor, temperature: float = 1.0) -> Tensor:
@@ -40,7 +26,8 @@ def hard_gate(margin: Tensor, temperature: float = 1.0) -> Tensor:
 
     Backwards it is sigmoid(margin / temperature).
     """
-    return _HardGate.apply(margin, temperature)
+    soft = torch.sigmoid(margin / temperature)
+    return (margin >= 0).to(margin.dtype) + (soft - soft.detach())  # the bracket is exactly 0, and has the slope
 
 
 class Gates(NamedTuple):
@@ -97,17 +84,22 @@ def _row(choice: Choice) -> tuple:
 
 
 class Thresholds(nn.Module):
-    """The learnt thresholds of all blocks: t_s, t_e, t_k, and (t_4, t_8) of each convolution. All start at 0: open."""
+    """The learnt thresholds of all blocks: t_s, t_e, t_k, and (t_4, t_8) of each convolution. All start at 0: open.
+
+    Attributes:
+        levels: all of them in one row a block, in the order of ``ROW``: (blocks, 9).
+        skippable: which blocks can be left out, (blocks,).
+    """
 
     def __init__(self, space: SearchSpace):
         super().__init__()
-        blocks = len(space.blocks)
-        self.skip = nn.Parameter(torch.zeros(blocks))
-        self.expansion = nn.Parameter(torch.zeros(blocks))
-        self.kernel = nn.Parameter(torch.zeros(blocks))
-        self.bits = nn.Parameter(torch.zeros(blocks, len(PARTS), 2))
+        self.levels = nn.Parameter(torch.zeros(len(space.blocks), len(ROW)))
         self.register_buffer("skippable", torch.tensor([block.skippable for block in space.blocks]))
+        always = torch.zeros(len(space.blocks), SHAPE_GATES, dtype=torch.bool)
+        always[:, 0] = ~self.skippable
+        self.register_buffer("always", always, persistent=False)
 
-    def flat(self) -> Tensor:
-        """All of them, as ``Gates.flat``: (blocks, 9), with gradients."""
-        return torch.cat([torch.stack([self.skip, self.expansion, self.kernel], 1), self.bits.flatten(1)], 1)
+    def shape_and_bits(self) -> tuple[Tensor, Tensor]:
+        """(t_s, t_e, t_k), (blocks, 3); and (t_4, t_8) of each convolution, (blocks, convolutions, 2)."""
+        shape, bits = self.levels.split([SHAPE_GATES, len(ROW) - SHAPE_GATES], 1)
+        return shape, bits.unflatten(1, (len(PARTS), -1))

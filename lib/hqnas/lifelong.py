@@ -33,12 +33,7 @@ def reopen(supernet: Supernet, margin: float = MARGIN) -> int:
         decision = supernet.decision()
         shut = decision.norms < decision.thresholds
         opened += int(shut.sum())
-        lowered = torch.where(shut, decision.norms - margin, decision.thresholds)
-        own = supernet.thresholds
-        own.skip.copy_(lowered[:, 0])
-        own.expansion.copy_(lowered[:, 1])
-        own.kernel.copy_(lowered[:, 2])
-        own.bits.copy_(lowered[:, 3:].unflatten(1, own.bits.shape[1:]))
+        supernet.thresholds.levels.copy_(torch.where(shut, decision.norms - margin, decision.thresholds))
     return opened
 
 

@@ -15,15 +15,7 @@ from lib.hqnas.config import GateConfig
 from lib.hqnas.gates import Gates, Thresholds, hard_gate
 from lib.hqnas.quantizer import Planes, assemble, fixed_bits, planes, relu6, shares_of
 from lib.hqnas.space import FIXED_BITS, KERNELS, PARTS, Block, Choice, Choices, Conv, SearchSpace
-from lib.hqnas.super_kernel import (
-    SuperBlock,
-    channel_masks,
-    half_of_channels,
-    kernel_norms,
-    kernel_sums,
-    scaled_norm,
-    tap_masks,
-)
+from lib.hqnas.super_kernel import Channels, SuperBlock, kernel_norms, kernel_sums, scaled_norm, tap_masks
 from lib.training.seeding import isolated_seed
 
 
@@ -127,11 +119,11 @@ class Supernet(_Frame):
             self.blocks = nn.ModuleList(SuperBlock(block) for block in space.blocks)
         self.config = config
         self.thresholds = Thresholds(space)
-        self.middles = [block.middle for block in self.blocks]
+        self.channels = Channels([block.middle for block in self.blocks])
+        self.register_buffer("at_start", self._kernel_sums(self._depthwise().detach())[:, 0, 0])
         start = [float(config.start_bits != 2), float(config.start_bits in (0, 8))]
         self.register_buffer("start", torch.tensor(start), persistent=False)
         self.register_buffer("scales", torch.tensor(config.bit_scales), persistent=False)
-        self.register_buffer("halves", half_of_channels(self.middles), persistent=False)
 
     def weights(self) -> list[nn.Parameter]:
         """Everything that is trained but the thresholds."""
@@ -167,59 +159,62 @@ class Supernet(_Frame):
 
     def _decide(
         self, given: Gates | None, fixed: Gates | None
-    ) -> tuple[Decision, list[Tensor], tuple[Tensor, ...], list | None]:
+    ) -> tuple[Decision, tuple[Tensor, ...], tuple[Tensor, ...], list | None]:
         """Gates, the kernels in use, the masks of channels, and the weights taken apart (None without quantization)."""
-        shape = self._shape_norms()  # (blocks, 3)
-        levels = self.thresholds.flat()
-        margins = shape - levels[:, :3]
-        skip, expansion, kernel = hard_gate(margins, self.config.temperature).unbind(1)
-        skip = torch.where(self.thresholds.skippable, skip, 1.0)
-        if (known := given or fixed) is not None:
-            skip, expansion, kernel, _ = known
-        taps = tap_masks(kernel).unbind()
-        kernels = [block.depthwise * mask for block, mask in zip(self.blocks, taps, strict=True)]
-        masks = channel_masks(expansion, self.halves).split(self.middles)
-        taken = self._planes(kernels, taps, masks) if self.config.start_bits else None
+        depthwise = self._depthwise()
+        norms = kernel_norms(self._kernel_sums(depthwise), self.at_start)  # (blocks, 3)
+        levels, bit_levels = self.thresholds.shape_and_bits()
+        row = hard_gate(norms - levels, self.config.temperature).masked_fill(self.thresholds.always, 1.0)
+        skip, expansion, kernel, _ = given or fixed or (*row.unbind(1), None)
+        of_channels, counts = self.channels.spread, self.channels.counts
+        kernels = (depthwise * tap_masks(of_channels(kernel))).split(counts)
+        masks = self.channels.masks(of_channels(expansion)).view(1, -1, 1, 1).split(counts, 1)
+        taken = self._planes(kernels, kernel, masks) if self.config.start_bits else None
         ratios = self._bit_norms(taken)
-        bits = given.bits if given is not None else self._bit_gates(ratios)
-        gates = Gates(skip, expansion, kernel, bits)
-        norms = torch.cat([shape.detach(), ratios.flatten(1)], 1)
-        return Decision(gates, norms, levels.detach()), kernels, masks, taken
+        bits = given.bits if given is not None else self._bit_gates(ratios, bit_levels)
+        rows = torch.cat([norms.detach(), ratios.flatten(1)], 1)
+        decision = Decision(Gates(skip, expansion, kernel, bits), rows, self.thresholds.levels.detach().clone())
+        return decision, kernels, masks, taken
 
-    def _shape_norms(self) -> Tensor:
-        """What t_s, t_e and t_k are compared with, with gradients: (blocks, 3)."""
-        sums = kernel_sums([block.depthwise for block in self.blocks], self.halves)
-        return kernel_norms(sums, torch.stack([block.at_start for block in self.blocks]))
+    def _depthwise(self) -> Tensor:
+        """The largest kernels of all blocks in a row: (channels, 1, 5, 5)."""
+        return torch.cat([block.depthwise for block in self.blocks])
+
+    def _kernel_sums(self, depthwise: Tensor) -> Tensor:
+        return kernel_sums(depthwise, self.channels.halves)
 
     def _planes(
-        self, kernels: Sequence[Tensor], taps: Sequence[Tensor], masks: Sequence[Tensor]
+        self, kernels: Sequence[Tensor], gates: Tensor, masks: Sequence[Tensor]
     ) -> list[tuple[Planes, Planes, Planes]]:
-        """The weights of every block taken apart. Channels and taps that are not in use count for nothing."""
+        """The weights of every block taken apart. Channels and taps that are not in use count for nothing.
+
+        ``gates``: g_k, (blocks,).
+        """
         clip, found = self.config.clip, []
+        taps = tap_masks(gates.detach()).split(1)
         for block, kernel, tap, mask in zip(self.blocks, kernels, taps, masks, strict=True):
             rows = mask.view(-1, 1, 1, 1)
             found.append(
                 (
                     planes(block.expand, clip, rows),
                     planes(kernel, clip, rows, tap),
-                    planes(block.project, clip, columns=mask.view(1, -1, 1, 1)),
+                    planes(block.project, clip, columns=mask),
                 )
             )
         return found
 
     def _bit_norms(self, taken: list[tuple[Planes, Planes, Planes]] | None) -> Tensor:
         """What t_4 and t_8 are compared with: (blocks, convolutions, 2)."""
+        shape = (len(self.blocks), len(PARTS), len(self.scales))
         if taken is None:
-            return torch.ones_like(self.thresholds.bits)
-        ratios = torch.stack([one.ratios for row in taken for one in row]) * self.scales
-        return ratios.view_as(self.thresholds.bits)
+            return self.scales.new_ones(shape)
+        return (torch.stack([one.ratios for row in taken for one in row]) * self.scales).view(shape)
 
-    def _bit_gates(self, norms: Tensor) -> Tensor:
+    def _bit_gates(self, norms: Tensor, levels: Tensor) -> Tensor:
         """g_4 and g_8, (blocks, convolutions, 2): searched, or fixed."""
-        thresholds = self.thresholds.bits
         if self.config.bits:
-            return hard_gate(norms - thresholds, self.config.temperature)
-        return self.start.expand_as(thresholds)
+            return hard_gate(norms - levels, self.config.temperature)
+        return self.start.expand_as(norms)
 
 
 class Network(_Frame):

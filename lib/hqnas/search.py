@@ -217,7 +217,7 @@ def search(
         task = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
         loss = objective(task, cost) if searching else task
         if not searching and run.world_size > 1:  # every weight must have a gradient, if only 0
-            loss = loss + 0 * supernet.thresholds.flat().sum()
+            loss = loss + 0 * supernet.thresholds.levels.sum()
         loss.backward() if run.fabric is None else run.fabric.backward(loss)
         steppers[0].step()
         if searching:

@@ -25,16 +25,16 @@ MOMENTUM = 0.1
 EPSILON = 1e-5
 
 
-def kernel_sums(kernels: Sequence[Tensor], halves: Tensor) -> Tensor:
-    """Sums of squares of depthwise kernels (channels, 1, 5, 5), with gradients, all blocks at once.
+def kernel_sums(kernels: Tensor, halves: Tensor) -> Tensor:
+    """Sums of squares of the depthwise kernels of all blocks in a row, (channels, 1, 5, 5), with gradients.
 
     Args:
-        halves: ``half_of_channels`` of these kernels.
+        halves: which channel belongs to which half of which block (``half_of_channels``).
 
     Returns:
         (blocks, 2, 2): first and second half of the channels, all 25 taps and the inner nine.
     """
-    squares = torch.cat([kernel.flatten(1) for kernel in kernels]).square()  # (channels of all blocks, 25)
+    squares = kernels.square().flatten(1)  # (channels, 25)
     return (halves @ squares @ _taps(squares.device).to(squares.dtype)).unflatten(0, (-1, 2))
 
 
@@ -52,18 +52,25 @@ def kernel_norms(sums: Tensor, at_start: Tensor) -> Tensor:
     In this order: the first half of the channels to what it was at the start; the second half to the first; the ring of
     16 outer taps to the inner 3x3, over all channels. The first two count all 25 taps, whatever the ring's gate says.
     """
-    first, second = sums[..., 0].unbind(-1)
-    whole, core = sums.sum(-2).unbind(-1)
-    inner = KERNELS[0] ** 2
-    outer = KERNELS[1] ** 2 - inner
-    squares = torch.stack(
-        [first / at_start, second / first.clamp_min(_TINY), (whole - core) * (inner / outer) / core.clamp_min(_TINY)],
-        -1,
-    )
-    return squares.clamp_min(_TINY).sqrt()
+    above, below = (sums.flatten(-2) @ _ratios(sums.device).to(sums.dtype)).chunk(2, -1)
+    start = F.pad(at_start.unsqueeze(-1), (0, 2))  # the first ratio's denominator, and nothing to the others
+    return (above / (below + start).clamp_min(_TINY)).clamp_min(_TINY).sqrt()
 
 
 _TINY = 1e-12
+
+
+@cache
+def _ratios(device: torch.device) -> Tensor:
+    """Columns 0 to 2: what stands above the line in each ratio of ``kernel_norms``; 3 to 5: what stands below.
+
+    Rows are the sums: all taps and inner nine of the first half of the channels, the same of the second.
+    """
+    inner = KERNELS[0] ** 2
+    share = inner / (KERNELS[1] ** 2 - inner)  # of means, not of sums
+    ring, core = [share, -share, share, -share], [0.0, 1.0, 0.0, 1.0]
+    first, second, none = [1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0], [0.0] * 4
+    return torch.tensor([first, second, ring, none, first, core], device=device).t()
 
 
 @cache
@@ -77,20 +84,46 @@ def inner_taps() -> Tensor:
     return F.pad(torch.ones(KERNELS[0], KERNELS[0]), (1, 1, 1, 1))
 
 
+@cache
+def _core_and_ring(device: torch.device) -> tuple[Tensor, Tensor]:
+    """1 for the inner nine taps, 1 for the outer sixteen: both (25,)."""
+    core = inner_taps().flatten().to(device)
+    return core, 1 - core
+
+
 def tap_masks(gates: Tensor) -> Tensor:
-    """1 for the inner 3x3 taps, g_k for the ring: (blocks, 1, 1, 5, 5). A kernel times it is w_core + g_k w_ring."""
-    core = _taps(gates.device)[:, 1].to(gates.dtype)
-    return torch.addcmul(core, 1 - core, gates[:, None]).view(-1, 1, 1, KERNELS[1], KERNELS[1])
+    """1 for the inner 3x3 taps, g_k for the ring: (n,) -> (n, 1, 5, 5). A kernel times it is w_core + g_k w_ring."""
+    core, ring = _core_and_ring(gates.device)
+    return torch.addcmul(core, ring, gates[:, None]).view(-1, 1, KERNELS[1], KERNELS[1])
 
 
-def channel_masks(gates: Tensor, halves: Tensor) -> Tensor:
-    """1 for the first half of a block's expanded channels, g_e for the second: all blocks' channels in a row.
+class Channels(nn.Module):
+    """The expanded channels of all blocks in a row: whose they are, and which stand in the first half of a block.
 
     Args:
-        gates: g_e, (blocks,). halves: see ``half_of_channels``.
+        counts: how many each block has.
+
+    Attributes:
+        halves: see ``half_of_channels``. owner: the same without halves, (blocks, channels). first, second: 1 for the
+            channels of any first half, and of any second half, (channels,).
     """
-    first, second = halves.unflatten(0, (-1, 2)).unbind(1)  # (blocks, channels)
-    return first.sum(0) + gates @ second
+
+    def __init__(self, counts: Sequence[int]):
+        super().__init__()
+        self.counts = list(counts)
+        halves = half_of_channels(counts)
+        first, second = halves.unflatten(0, (-1, 2)).unbind(1)
+        named = {"halves": halves, "owner": first + second, "first": first.sum(0), "second": second.sum(0)}
+        for name, value in named.items():
+            self.register_buffer(name, value, persistent=False)
+
+    def spread(self, gates: Tensor) -> Tensor:
+        """To each channel its block's gate: (blocks,) -> (channels,)."""
+        return gates @ self.owner
+
+    def masks(self, gates: Tensor) -> Tensor:
+        """1 for the first half of a block's channels, g_e for the second; ``gates``: g_e of each channel."""
+        return torch.addcmul(self.first, self.second, gates)
 
 
 def scaled_norm(x: Tensor, norm: nn.BatchNorm2d, gate: Tensor | None = None) -> Tensor:
@@ -116,7 +149,6 @@ class SuperBlock(nn.Module):
             nn.init.kaiming_normal_(weight)
         self.expand_norm, self.depthwise_norm = nn.BatchNorm2d(middle), nn.BatchNorm2d(middle)
         self.project_norm = nn.BatchNorm2d(block.out_channels)
-        self.register_buffer("at_start", self.depthwise[: middle // 2].detach().square().sum())
 
     def forward(
         self, x: Tensor, weights: tuple[Tensor, Tensor, Tensor], mask: Tensor, keep: Tensor, quantized: bool
@@ -124,14 +156,15 @@ class SuperBlock(nn.Module):
         """(batch, in, height, width) -> (batch, out, ...).
 
         Args:
-            weights: of the three convolutions, quantized or not. mask: of the channels. keep: g_s, one number.
+            weights: of the three convolutions, quantized or not. mask: of the channels, (1, channels, 1, 1).
+            keep: g_s, one number.
             quantized: whether activations have 8 bits.
         """
         expand, depthwise, project = weights
         y = relu6(scaled_norm(F.conv2d(x, expand), self.expand_norm), quantized)
         y = F.conv2d(y, depthwise, stride=self.block.stride, padding=KERNELS[1] // 2, groups=self.middle)
         y = relu6(scaled_norm(y, self.depthwise_norm), quantized)
-        y = F.conv2d(y, project * mask.view(1, -1, 1, 1))
+        y = F.conv2d(y, project * mask)
         if not self.block.skippable:
             return scaled_norm(y, self.project_norm)
         return x + scaled_norm(y, self.project_norm, keep)

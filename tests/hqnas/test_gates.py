@@ -49,7 +49,7 @@ def test_plain_norms_lose_their_slope_with_the_width_and_ratios_do_not(channels)
     plain = float(soft * (1 - soft))
     expected = {24: 4.5e-3, 96: 2.2e-5, 576: 0.0}[channels]  # in float32 the last one is exactly 0
     assert plain == pytest.approx(expected, rel=0.9, abs=1e-12)
-    sums = kernel_sums([kernel], half_of_channels([channels]))[0]
+    sums = kernel_sums(kernel, half_of_channels([channels]))[0]
     ratios = kernel_norms(sums, sums[0, 0])
     soft = torch.sigmoid(ratios / 0.3)
     assert (soft * (1 - soft)).min() > 0.015
@@ -59,8 +59,8 @@ def test_norms_are_the_ratios_of_root_mean_squares():
     kernel = torch.randn(10, 1, 5, 5, generator=generator(0))
     halves = half_of_channels([10, 4])
     other = torch.randn(4, 1, 5, 5, generator=generator(1))
-    start = kernel_sums([0.5 * kernel, other], halves)[:, 0, 0]
-    ratios = kernel_norms(kernel_sums([kernel, other], halves), start)[0]
+    start = kernel_sums(torch.cat([0.5 * kernel, other]), halves)[:, 0, 0]
+    ratios = kernel_norms(kernel_sums(torch.cat([kernel, other]), halves), start)[0]
 
     def rms(x):
         return x.square().mean().sqrt()
@@ -92,12 +92,9 @@ def test_every_threshold_has_a_gradient_at_step_one(form):
             else products(space).expected(decision.gates)
         )
         loss.backward()
-        own = supernet.thresholds
-        found = torch.cat(
-            [torch.stack([own.skip.grad, own.expansion.grad, own.kernel.grad], 1), own.bits.grad.flatten(1)], 1
-        )
+        found = supernet.thresholds.levels.grad
         free = torch.ones_like(found, dtype=torch.bool)
-        free[:, 0] = own.skippable
+        free[:, 0] = supernet.thresholds.skippable
         assert (found[free] != 0).all()
         assert not found[~free].any()
         if form == "cost":  # a higher threshold closes gates, and that is cheaper

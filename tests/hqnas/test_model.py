@@ -148,8 +148,7 @@ def test_a_closed_gate_still_hears_what_opening_would_bring():
     space = tiny_space()
     supernet = lived_in(Supernet(space)).train()
     with torch.no_grad():
-        supernet.thresholds.expansion.fill_(10.0)
-        supernet.thresholds.kernel.fill_(10.0)
+        supernet.thresholds.levels[:, 1:3] = 10.0  # of expansion and kernel
     logits, decision = supernet(images())
     assert not decision.gates.expansion.any()
     sensitivity = torch.autograd.grad(
@@ -163,7 +162,9 @@ def test_a_block_that_is_left_out_passes_its_input_through():
     supernet = lived_in(Supernet(space))
     block = supernet.blocks[0]
     x = torch.randn(4, 4, 8, 8, generator=generator(0))
-    out = block(x, (block.expand, block.depthwise, block.project), torch.ones(block.middle), torch.zeros(()), True)
+    out = block(
+        x, (block.expand, block.depthwise, block.project), torch.ones(1, block.middle, 1, 1), torch.zeros(()), True
+    )
     assert torch.equal(out, x)
 
 

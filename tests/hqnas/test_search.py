@@ -192,10 +192,10 @@ def test_only_bits_move_where_the_shape_is_kept():
 def test_reopening_opens_every_gate_and_only_lowers():
     space = tiny_space()
     found = search(space, tiny_config(steps=40).search, products(space), digits(), QUIET)
-    before = found.supernet.thresholds.flat().detach().clone()
+    before = found.supernet.thresholds.levels.detach().clone()
     closed = int((found.supernet.decision().norms < before).sum())
     assert reopen(found.supernet) >= closed > 0
-    assert (found.supernet.thresholds.flat() <= before).all()
+    assert (found.supernet.thresholds.levels <= before).all()
     assert found.supernet.decision().gates.choices() == space.uniform(8)
 
 
