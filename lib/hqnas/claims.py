@@ -22,6 +22,8 @@ CLOSE = 0.5
 """Points below a whole search from scratch that count as "as good"."""
 STEPS = 400
 """Of a search with the scaled preset."""
+EPOCH = 1300 / 64
+"""Steps in which the search sees each of the digits once."""
 
 
 def compared(claim_id: str, found: ByLabel, first: str, second: str, shown: Sequence[str] = ()) -> Finding:
@@ -69,17 +71,23 @@ def networks_by_device(found: ByLabel) -> Finding:
     return compared("networks-follow-hardware", found, study.OTHER_DEVICE, study.OTHER_SEED)
 
 
-def lifelong(going_on: Mapping[float, float], anew: Mapping[float, float], steps: int = STEPS) -> Finding:
-    """Steps of search until a network is as good as after a whole search: going on, and from scratch.
+def lifelong(
+    going_on: Mapping[float, float], anew: Mapping[float, float], steps: int = STEPS, epoch: float = EPOCH
+) -> Finding:
+    """Steps of search, and epochs, until a network is as good as after a whole search: going on, and from scratch.
 
     Args:
         going_on, anew: share of a whole search's steps -> percent (mean over seeds), behind the same fine-tuning.
+        steps: of a whole search. epoch: steps in which it sees every image once.
     """
     level = anew[max(anew)] - CLOSE
     first, second = (_least(one, level) for one in (going_on, anew))
     test = claim(SYSTEM, "lifelong").test
     needed = [float("nan") if one is None else one * steps for one in (first, second)]
-    told = ["none of the shares tried" if one is None else f"{one * steps:,.0f} steps" for one in (first, second)]
+    told = [
+        "none of the shares tried" if one is None else f"{one * steps:,.0f} steps ({one * steps / epoch:.1f} epochs)"
+        for one in (first, second)
+    ]
     summary = (
         f"To within {CLOSE} points of a whole search ({number(level + CLOSE, 3)} %): going on {told[0]}, from scratch "
         f"{told[1]}."

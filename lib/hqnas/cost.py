@@ -6,6 +6,7 @@ With p_e = (1 - g_e, g_e), p_k = (1 - g_k, g_k), p_b = (1 - g_4, g_4 (1 - g_8), 
     LAT = const + sum_l g_s,l  sum_conv,e,k,b  p_e p_k p_b TABLE[l, conv, e, k, b]
 
 is multilinear in the gates (after Single-Path NAS, whose published table this generalises; the form is our reading).
+It is computed as what it means: a gate leads from the cost without it to the cost with it, one inside the other.
 """
 
 from collections.abc import Callable
@@ -45,7 +46,7 @@ class CostTable:
         """The cost of gates, hard or between 0 and 1: one number, with gradients."""
         two, four, eight = self.table.to(gates.skip.device).unbind(-1)  # (blocks, convolutions, expansions, kernels)
         g4, g8 = gates.bits[..., None, None, :].unbind(-1)
-        # A gate leads from the cost without it to the cost with it: g_8 in the brackets of g_4, as in the quantizer.
+        # g_8 stands in the brackets of g_4, as in the quantizer.
         by_bits = torch.lerp(two, torch.lerp(four, eight, g8), g4).sum(1)
         by_kernel = torch.lerp(*by_bits.unbind(-1), gates.kernel[:, None])  # (blocks, expansions)
         return self.constant + gates.skip @ torch.lerp(*by_kernel.unbind(-1), gates.expansion)

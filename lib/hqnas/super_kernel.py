@@ -61,6 +61,7 @@ _TINY = 1e-12
 
 
 @cache
+@torch.inference_mode(False)  # also where they are first needed for an evaluation: training takes them from here
 def _ratios(device: torch.device) -> Tensor:
     """Columns 0 to 2: what stands above the line in each ratio of ``kernel_norms``; 3 to 5: what stands below.
 
@@ -74,6 +75,7 @@ def _ratios(device: torch.device) -> Tensor:
 
 
 @cache
+@torch.inference_mode(False)
 def _taps(device: torch.device) -> Tensor:
     """Which of the 25 taps count for a sum: all of them, or the inner nine; (25, 2)."""
     return torch.stack([torch.ones(KERNELS[1] ** 2), inner_taps().flatten()], 1).to(device)
@@ -85,6 +87,7 @@ def inner_taps() -> Tensor:
 
 
 @cache
+@torch.inference_mode(False)
 def _core_and_ring(device: torch.device) -> tuple[Tensor, Tensor]:
     """1 for the inner nine taps, 1 for the outer sixteen: both (25,)."""
     core = inner_taps().flatten().to(device)

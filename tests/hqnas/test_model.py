@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from lib.hqnas import super_kernel
 from lib.hqnas.config import GateConfig
 from lib.hqnas.gates import Gates
 from lib.hqnas.model import Network, Supernet, sliced_from
@@ -155,6 +156,17 @@ def test_a_closed_gate_still_hears_what_opening_would_bring():
         F.cross_entropy(logits, torch.arange(16) % 10), [decision.gates.expansion, decision.gates.kernel]
     )
     assert all((one != 0).all() for one in sensitivity)
+
+
+def test_a_supernet_can_be_trained_after_one_was_only_evaluated():
+    """Constants that are made once are no tensors of inference mode, whoever needs them first."""
+    supernet = Supernet(tiny_space())
+    for one in (super_kernel._taps, super_kernel._ratios, super_kernel._core_and_ring):
+        one.cache_clear()
+    with torch.inference_mode():
+        supernet(images())
+    supernet(images())[0].sum().backward()
+    assert supernet.blocks[0].depthwise.grad.any()
 
 
 def test_a_block_that_is_left_out_passes_its_input_through():

@@ -104,8 +104,8 @@ def test_random_candidates_are_counted():
 
 def test_lifelong_counts_the_least_steps_that_are_good_enough():
     going, anew = {0.05: 80.0, 0.1: 90.0, 0.2: 91.0}, {0.4: 85.0, 1.0: 90.3}
-    found = claims.lifelong(going, anew, 400)
-    assert "going on 40 steps, from scratch 400 steps" in found.summary
+    found = claims.lifelong(going, anew, 400, epoch=20)
+    assert "going on 40 steps (2.0 epochs), from scratch 400 steps (20.0 epochs)" in found.summary
     assert found.held
     never = claims.lifelong({0.2: 70.0}, anew, 400)
     assert "none of the shares tried" in never.summary
