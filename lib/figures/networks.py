@@ -311,7 +311,7 @@ def plot_latency_shares(layers: Mapping[str, Sequence[tuple[str, float]]], *, un
             for name, (top, cost) in most.items()
         )
         figure = new_figure(
-            6.4, 0.75 + len(rows) * max(0.17, 0.115 * len(layers)), f"Each layer's share of the cost: {told}."
+            6.4, 0.95 + len(rows) * max(0.17, 0.115 * len(layers)), f"Each layer's share of the cost: {told}."
         )
         axis = figure.add_subplot()
         for turn, ((name, pairs), mark) in enumerate(zip(layers.items(), marks(list(layers)).values(), strict=True)):
@@ -331,5 +331,6 @@ def plot_latency_shares(layers: Mapping[str, Sequence[tuple[str, float]]], *, un
         handles, names = axis.get_legend_handles_labels()
         if any(len(pairs) < len(rows) for pairs in layers.values()):
             _cross(axis, handles, names, "no such layer")
-        axis.legend(handles, names, loc="best", handlelength=2.2)
+        # Not on the axes: with bars of any length there is no corner that stays free.
+        figure.legend(handles, names, loc="outside upper center", ncols=min(3, len(names)), handlelength=2.2)
     return figure
