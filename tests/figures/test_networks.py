@@ -189,12 +189,16 @@ class TestBits:
 
 class TestShares:
     def test_shares_of_each_network_make_a_hundred(self):
-        [axis] = plot_latency_shares(LAYERS, unit="kilocycles").axes
+        figure = plot_latency_shares(LAYERS, unit="kilocycles")
+        [axis] = figure.axes
         assert [bar.get_width() for bar in axis.containers[0]] == pytest.approx([100 / 4.5, 300 / 4.5, 50 / 4.5])
         assert [bar.get_width() for bar in axis.containers[1]] == pytest.approx([50, 50])
         assert [text.get_text() for text in axis.get_yticklabels()] == ["stem", "stage 1, expand", "classifier"]
-        legend = [text.get_text() for text in axis.get_legend().get_texts()]
-        assert legend == ["first: 4.5 kilocycles", "second: 2 kilocycles", "no such layer"]
+        [legend] = figure.legends
+        words = [text.get_text() for text in legend.get_texts()]
+        assert words == ["first: 4.5 kilocycles", "second: 2 kilocycles", "no such layer"]
+        figure.draw_without_rendering()
+        assert legend.get_window_extent().y0 >= axis.get_window_extent().y1  # covers no bar
 
     def test_sentence(self):
         assert "first spends most on stage 1, expand, 67 percent" in plot_latency_shares(LAYERS).alt
