@@ -39,13 +39,18 @@ def moved_everywhere(data: ImageSet, most: int = 1) -> ImageSet:
     """Every image in each of its (2 most + 1)^2 places: what a training with ``shift`` must get right.
 
     Nine times the images make a finer ruler, too; they are not nine times the evidence, since copies are alike.
+
+    Raises:
+        ValueError: they were moved before, and would now lie twice as far off.
     """
+    if _MOVED in data.name:
+        raise ValueError(f"{data.name}: these images were moved already; give the plain ones")
     side = 2 * most + 1
     height, width = data.shape[1:]
     padded = F.pad(data.read(torch.arange(len(data))), (most,) * 4)
     places = [padded[..., y : y + height, x : x + width] for y in range(side) for x in range(side)]
     return ImageSet(
-        name=f"{data.name}, each in {side**2} places",
+        name=f"{data.name}{_MOVED}{side**2} places",
         split=data.split,
         labels=data.labels.repeat(side**2),
         class_names=data.class_names,
@@ -53,6 +58,9 @@ def moved_everywhere(data: ImageSet, most: int = 1) -> ImageSet:
         images=torch.cat(places),
         part=data.part,
     )
+
+
+_MOVED = ", each in "
 
 
 def transposed(data: ImageSet) -> ImageSet:

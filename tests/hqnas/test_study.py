@@ -142,6 +142,8 @@ def test_an_image_stands_in_each_of_nine_places_once():
     assert torch.equal(moved.images[:5, :, 1:, 1:], data.images[:, :, :-1, :-1])
     assert not moved.images[:5, :, 0].any()
     assert torch.equal(moved.labels, data.labels.repeat(9))
+    with pytest.raises(ValueError, match="moved already"):
+        comparison.moved_everywhere(moved)
     flipped = comparison.transposed(data)
     assert torch.equal(flipped.images[2, 0, 3, 5], data.images[2, 0, 5, 3])
 
